@@ -1,0 +1,1 @@
+"""Deep learning packages (.dlpk): read, check, build and unpack them. No server, no torch."""

@@ -1,0 +1,1 @@
+"""Deep learning on imagery: detect objects and classify pixels with packaged models."""

@@ -1,0 +1,49 @@
+"""A handle: what a resolver made of a user's reference. The only way to a file for everybody below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from raster_analysis.errors import InputChanged
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one version of a file from the next."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Return the stamp of a file as it is now."""
+        stat = path.stat()
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A safe reference to one local file or folder, made by a resolver and never by a user's text.
+
+    `driver` is the one GDAL driver that may open a raster or vector file; `digest` is the sha256 of a
+    package's canonical file list; `stamp` notices a file that is replaced while a job runs.
+    """
+
+    kind: Literal["raster", "features", "package"]
+    path: str
+    title: str
+    """What the user called it, for messages: never a path of the server."""
+    driver: str | None = None
+    stamp: Stamp | None = None
+    digest: str | None = None
+
+    def verify_unchanged(self) -> None:
+        """Raise InputChanged when the file is not the one that was resolved."""
+        if self.stamp is None:
+            return
+        path = Path(self.path)
+        if not path.exists() or Stamp.of(path) != self.stamp:
+            raise InputChanged(f"input {self.title!r} was changed or removed while the job ran; submit it again")

@@ -1,0 +1,179 @@
+"""What a user may write for a raster, a model, an output or a context, as typed values.
+
+Each is lenient the way clients need (ArcGIS REST, `contracts`): JSON text, an object, a bare path
+or URL; empty text means "not given"; keys that nobody knows are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+_LAYER_TEXT = re.compile(r'^<\w+ url:"([^"]+)">$')
+
+
+def parse_composite(value: object) -> object:
+    """Return the object in JSON text, `{"url"|"uri": ...}` for bare text, and anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text:
+        return None
+    if text.startswith(("{", "[")):
+        return json.loads(text)
+    layer = _LAYER_TEXT.match(text)
+    text = layer[1] if layer else text
+    return {"url": text} if re.match(r"https?://", text, re.IGNORECASE) else {"uri": text}
+
+
+class _Composite(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class SpatialReference(_Composite):
+    """An Esri spatial reference: `{"wkid"}`, `{"latestWkid"}` or `{"wkt"}`."""
+
+    wkid: int | None = None
+    latest_wkid: int | None = Field(default=None, alias="latestWkid")
+    wkt: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_bare_wkid(cls, value: object) -> object:
+        if isinstance(value, (int, str)) and str(value).strip().isdigit():
+            return {"wkid": int(value)}
+        return value
+
+
+class Extent(_Composite):
+    """A rectangle in its own spatial reference (the raster's when none is given)."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    spatial_reference: SpatialReference | None = Field(default=None, alias="spatialReference")
+
+    @model_validator(mode="after")
+    def _spans_an_area(self) -> Extent:
+        if not (self.xmin < self.xmax and self.ymin < self.ymax):
+            raise ValueError(f"extent {self.xmin} {self.ymin} {self.xmax} {self.ymax} spans no area; want min < max")
+        return self
+
+
+class DataReference(_Composite):
+    """A thing named by item id, URL or path; `item_id` wins over `url`, `url` over `uri`."""
+
+    item_id: str | None = Field(default=None, alias="itemId")
+    url: str | None = None
+    uri: str | None = None
+    service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> DataReference:
+        if not (self.item_id or self.url or self.uri):
+            raise ValueError("give one of itemId, url or uri")
+        return self
+
+
+class ModelReference(_Composite):
+    """A model named by item id, URL or path, or its definition written out."""
+
+    item_id: str | None = Field(default=None, alias="itemId")
+    url: str | None = None
+    uri: str | None = None
+    definition: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_a_definition(cls, value: object) -> object:
+        if isinstance(value, dict) and value and not {"itemId", "url", "uri"} & value.keys():
+            return {"definition": value}
+        return value
+
+
+class ServiceProperties(_Composite):
+    """The service that a result goes into."""
+
+    name: str | None = None
+    service_url: str | None = Field(default=None, alias="serviceUrl")
+
+
+class ItemProperties(_Composite):
+    """The portal item that a result goes into."""
+
+    item_id: str | None = Field(default=None, alias="itemId")
+    folder_id: str | None = Field(default=None, alias="folderId")
+
+
+class OutputTarget(_Composite):
+    """Where a result goes: a new name, a service created beforehand, or an existing item."""
+
+    service: ServiceProperties = Field(default=ServiceProperties(), alias="serviceProperties")
+    item: ItemProperties = Field(default=ItemProperties(), alias="itemProperties")
+    name_given: str | None = Field(default=None, alias="name")
+    item_id_given: str | None = Field(default=None, alias="itemId")
+    folder_id_given: str | None = Field(default=None, alias="folderId")
+    uri: str | None = None
+    url: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Return the name for the result, wherever it was written."""
+        return self.name_given or self.service.name
+
+    @property
+    def item_id(self) -> str | None:
+        """Return the item to fill or update, wherever it was written."""
+        return self.item_id_given or self.item.item_id
+
+    @property
+    def folder_id(self) -> str | None:
+        """Return the folder for a new item, wherever it was written."""
+        return self.folder_id_given or self.item.folder_id
+
+
+class ProcessingContext(_Composite):
+    """The `context` parameter: where and how to process (geoprocessing environments)."""
+
+    extent: Extent | None = None
+    cell_size: float | Literal["MaxOf", "MinOf"] | DataReference | None = Field(default=None, alias="cellSize")
+    mask: DataReference | dict[str, JsonValue] | None = None
+    """A polygon layer, or a GeoJSON / Esri JSON polygon or feature set written out."""
+    snap_raster: DataReference | None = Field(default=None, alias="snapRaster")
+    out_sr: SpatialReference | None = Field(default=None, validation_alias=AliasChoices("outSR", "outSr", "out_sr"))
+    processor_type: Literal["CPU", "GPU"] | None = Field(default=None, alias="processorType")
+    batch_size: int | None = Field(default=None, alias="batchSize", ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_blank_values(cls, value: object) -> object:
+        return {k: v for k, v in value.items() if v not in ("", None)} if isinstance(value, dict) else value
+
+
+def _text_values(value: object) -> object:
+    """Turn `name value;name value` (desktop tools) and JSON numbers into a dict of text."""
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        pairs = [pair.strip().partition(" ") for pair in value.split(";") if pair.strip()]
+        return {name: text.strip() for name, _, text in pairs}
+    parsed: Any = parse_composite(value)
+    if isinstance(parsed, dict):
+        return {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in parsed.items()}
+    return parsed
+
+
+RasterInput = Annotated[DataReference, BeforeValidator(parse_composite)]
+FeatureInput = Annotated[DataReference, BeforeValidator(parse_composite)]
+ModelInput = Annotated[ModelReference, BeforeValidator(parse_composite)]
+OutputName = Annotated[
+    OutputTarget,
+    BeforeValidator(
+        lambda v: {"name": v} if isinstance(v, str) and v.strip() and v.lstrip()[0] not in "{/" else parse_composite(v)
+    ),
+]
+ContextInput = Annotated[ProcessingContext, BeforeValidator(lambda v: parse_composite(v) or {})]
+ModelArguments = Annotated[dict[str, str], BeforeValidator(lambda v: _text_values(v) or {})]
+"""Model arguments by name. Values stay text, the form in which clients send them (dlpk 4.7)."""

@@ -1,0 +1,1 @@
+"""Jobs: their life, their store and the dispatcher that hands their work to slots."""

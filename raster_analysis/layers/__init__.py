@@ -1,0 +1,1 @@
+"""Layers: hosted feature and imagery services."""

@@ -1,0 +1,1 @@
+"""Models: packages turned into something that predicts."""

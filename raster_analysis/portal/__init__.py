@@ -1,0 +1,1 @@
+"""The portal: users, tokens, items, folders, search and data stores."""

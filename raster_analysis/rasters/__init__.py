@@ -1,0 +1,1 @@
+"""Rasters: from a user's reference to pixels, and from blocks to a verified COG."""

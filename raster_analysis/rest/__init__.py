@@ -1,0 +1,1 @@
+"""The ArcGIS REST dialect: the only room that knows HTTP."""

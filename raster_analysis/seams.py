@@ -1,0 +1,171 @@
+"""The contracts between rooms. What crosses them is plain data; handles are opened where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from raster_analysis.detections import Detections
+from raster_analysis.grid import Grid, Window
+from raster_analysis.handle import Handle
+from raster_analysis.inputs import ProcessingContext
+from raster_analysis.model_info import Engine, ModelInfo
+from raster_analysis.pixels import Pixels
+
+Level = Literal["info", "warning", "error"]
+
+
+class Reporter(Protocol):
+    """Where a running task says how it gets on."""
+
+    def message(self, text: str, level: Level = "info") -> None:
+        """Add a line to the job's messages."""
+
+    def progress(self, fraction: float) -> None:
+        """Say how much of the present task is done, 0 to 1."""
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled when the job was asked to stop; called between batches of tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class RasterInfo:
+    """A raster's facts, read from its header."""
+
+    grid: Grid
+    band_count: int
+    dtype: str
+    """numpy name of the widest band type."""
+    nodata: float | None
+    band_names: tuple[str, ...]
+    """Well-known names where the file tells (colour interpretation, description), else `band_N`, N from 0."""
+    alpha_band: int | None
+    """Zero-based index of the band that is the mask, not data."""
+    value_range: tuple[float, float]
+    """Stored statistics where the file has them, else the pixel type's range (dlpk 1.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RasterView:
+    """What to read from a raster: bands, on a grid, under a mask. Travels between processes."""
+
+    handle: Handle
+    bands: tuple[int, ...]
+    """Zero-based."""
+    grid: Grid
+    resample: bool
+    """Whether `grid` is not a window of the raster's own grid, so that pixels are warped."""
+    dtype: str
+    mask_wkt: str | None = None
+    """Polygons in the grid's CRS; pixels whose centre is outside are not valid."""
+
+
+class RasterReader(Protocol):
+    """An opened view; safe to call from one thread at a time."""
+
+    view: RasterView
+
+    def read(self, window: Window) -> Pixels:
+        """Return a window of the view's grid; beyond the raster pixels are 0 and not valid."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """One row of a classified raster's attribute table."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+
+class Rasters(Protocol):
+    """Rasters in and out."""
+
+    def describe(self, handle: Handle) -> RasterInfo:
+        """Return a raster's facts; raises RasterError when it cannot be used."""
+
+    def view(
+        self, handle: Handle, bands: Sequence[int | str], context: ProcessingContext, mask: Handle | None = None
+    ) -> RasterView:
+        """Return what to read so that `bands` come on the grid that `context` asks for."""
+
+    def open(self, view: RasterView) -> RasterReader:
+        """Open a view for reading."""
+
+    def write_classified(
+        self,
+        path: Path,
+        grid: Grid,
+        blocks: Iterable[tuple[Window, npt.NDArray[np.generic]]],
+        *,
+        legend: Sequence[LegendEntry],
+        nodata: int | None,
+        dtype: str,
+    ) -> None:
+        """Write a verified COG with overviews, colormap and attribute table from blocks that cover the grid."""
+
+
+class Features(Protocol):
+    """Vector features out."""
+
+    def write(self, path: Path, table: FeatureTable) -> None:
+        """Write features in the format that the suffix names; nothing is left behind on an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """Features as columns."""
+
+    geometries: npt.NDArray[np.object_]
+    """`(n,)` shapely geometries in `crs`."""
+    crs: str | None
+    columns: dict[str, npt.NDArray[np.generic] | Sequence[str]]
+    layer: str
+    geometry_type: Literal["Polygon", "MultiPolygon"] = "Polygon"
+
+
+class Model(Protocol):
+    """A loaded package. Not re-entrant: one thread at a time."""
+
+    info: ModelInfo
+    engine: Engine
+    """As it was settled: no `auto` is left in it."""
+    reasons: tuple[str, ...]
+    """Why the engine was chosen, a sentence each, for the job's messages."""
+    memory_bytes: int
+    """Measured or estimated working memory for one batch."""
+
+    def classify(
+        self, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]
+    ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]:
+        """Return class indexes `(n, rows, cols)`, or probabilities `(n, classes, rows, cols)` when the engine says so.
+
+        `tiles` is `(n, bands, rows, cols)` in the raster's data type, invalid pixels 0; n is at most the
+        engine's batch size. `value_range` is the raster's, for definitions with a DataRange. Rows and
+        columns that come out are smaller by `2 * info.model_padding`.
+        """
+
+    def detect(self, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]) -> list[Detections]:
+        """Return what is found in each tile, in tile pixels, above the engine's threshold, suppressed per class."""
+
+
+class Models(Protocol):
+    """Packages to models; keeps what was loaded last warm."""
+
+    def describe(self, handle: Handle) -> ModelInfo:
+        """Return a model's facts without building an engine; raises ModelError when it cannot run here."""
+
+    def load(self, handle: Handle, engine: Engine) -> Model:
+        """Return the model ready to run, from memory when it was loaded with the same engine before."""

@@ -1,0 +1,218 @@
+"""A tool: one declaration that feeds REST metadata, HTML forms, the command line and other dialects."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from raster_analysis.errors import ParameterError
+from raster_analysis.grid import Window
+from raster_analysis.handle import Handle
+from raster_analysis.seams import Features, Models, Rasters, Reporter
+
+
+class Kind(StrEnum):
+    """What a parameter holds, beyond its wire type."""
+
+    VALUE = "value"
+    RASTER = "raster"
+    FEATURES = "features"
+    MODEL = "model"
+    PACKAGE = "package"
+    OUTPUT = "output"
+    CONTEXT = "context"
+    ARGUMENTS = "arguments"
+
+
+class Parameters(BaseModel):
+    """Base of every tool's parameters: fields carry wire names as aliases; unknown names are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+def parameter(
+    wire_name: str, help: str, *, kind: Kind = Kind.VALUE, default: Any = ..., choices: tuple[str, ...] = ()
+) -> Any:
+    """Declare one parameter of a tool; without a default it is required."""
+    extra: dict[str, JsonValue] = {"kind": kind.value, "choices": list(choices)}
+    checked = default is not ...
+    return Field(default, alias=wire_name, description=help, json_schema_extra=extra, validate_default=checked)
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """One parameter as dialects need it."""
+
+    name: str
+    data_type: Literal["GPString", "GPBoolean", "GPDouble", "GPLong"]
+    kind: Kind
+    help: str
+    required: bool
+    default: JsonValue
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputInfo:
+    """One declared output of a tool."""
+
+    name: str
+    help: str
+    source: str | None = None
+    """The parameter that names where it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The unit of work, checkpoint and distribution: many tiles."""
+
+    index: int
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job will do: plain data, made without reading a pixel."""
+
+    blocks: tuple[Block, ...]
+    state: dict[str, JsonValue]
+    """What `run_block` and `finish` need to know besides the parameters."""
+    memory_bytes: int
+    """The bill: working memory of one slot above the loaded model."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResult:
+    """A finished block: a file in the job's folder, its digest, and figures for the job's messages."""
+
+    index: int
+    file: str
+    sha256: str
+    statistics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a finished job, before anybody published it."""
+
+    name: str
+    kind: Literal["value", "features", "imagery", "package"]
+    value: JsonValue = None
+    path: str | None = None
+    """The file, for every kind but `value`."""
+    statistics: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a tool may touch while it works."""
+
+    folder: Path
+    """The job's own folder; block files and results go here."""
+    handles: Mapping[str, Handle]
+    """What the resolver made of each raster, feature and model parameter, by wire name."""
+    report: Reporter
+    rasters: Rasters
+    models: Models
+    features: Features
+    memory_limit: int
+    """Bytes that one slot may use above the loaded model."""
+    allow_untrusted_code: bool = False
+
+    def handle(self, wire_name: str) -> Handle:
+        """Return the handle of a parameter that was given."""
+        return self.handles[wire_name]
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Catalog(typing.Protocol):
+    """What a tool that answers from the portal may ask; bound to the job's user."""
+
+    def models(self) -> list[dict[str, JsonValue]]:
+        """Return the Deep Learning Packages that the user can read, as items."""
+
+
+@dataclass(frozen=True)
+class Tool(Generic[P]):
+    """A geoprocessing task.
+
+    With pixels: `plan`, `run_block` and `finish`, which run in slots. Without: `run` in a slot, or
+    `answer` in the server when only its catalog is needed.
+    """
+
+    name: str
+    title: str
+    help: str
+    parameters: type[P]
+    outputs: tuple[OutputInfo, ...]
+    plan: Callable[[P, Context], Plan] | None = None
+    run_block: Callable[[Block, Plan, P, Context], BlockResult] | None = None
+    finish: Callable[[Plan, Sequence[BlockResult], P, Context], tuple[Output, ...]] | None = None
+    run: Callable[[P, Context], tuple[Output, ...]] | None = None
+    answer: Callable[[P, Catalog], tuple[Output, ...]] | None = None
+
+    def parse(self, form: Mapping[str, object]) -> P:
+        """Return the typed parameters; raises ParameterError with every fault. Empty text means not given."""
+        wanted = {info.name.lower(): info.name for info in self.describe()}
+        given = {wanted.get(k.lower(), k): v for k, v in form.items() if v is not None and v != ""}
+        try:
+            return self.parameters.model_validate(given)
+        except ValidationError as error:
+            raise ParameterError([_fault(self.name, detail) for detail in error.errors()]) from None
+        except (ValueError, RecursionError) as error:
+            raise ParameterError([f"{self.name}: {error}"]) from None
+
+    def describe(self) -> tuple[ParameterInfo, ...]:
+        """Return the input parameters in order."""
+        return tuple(_parameter_info(name, self.parameters) for name in self.parameters.model_fields)
+
+
+_WIRE_TYPES: dict[type, Literal["GPString", "GPBoolean", "GPDouble", "GPLong"]] = {
+    bool: "GPBoolean",
+    float: "GPDouble",
+    int: "GPLong",
+}
+
+
+def _parameter_info(name: str, parameters: type[Parameters]) -> ParameterInfo:
+    info = parameters.model_fields[name]
+    extra: dict[str, Any] = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    kinds = _members(info.annotation)
+    data_type = next((wire for python, wire in _WIRE_TYPES.items() if python in kinds), "GPString")
+    default = info.default if not info.is_required() else None
+    return ParameterInfo(
+        name=info.alias or name,
+        data_type=typing.cast(Any, data_type),
+        kind=Kind(extra["kind"]),
+        help=info.description or "",
+        required=info.is_required(),
+        default=default if isinstance(default, (bool, int, float, str)) else None,
+        choices=tuple(extra["choices"]),
+    )
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _fault(tool: str, detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "missing":
+        return f"{tool}: required parameter {where} is missing"
+    return f"{tool}: parameter {where} = {_shorten(detail['input'])}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,1 @@
+"""One geoprocessing task a file; ships as `raster_analysis.tools`."""
