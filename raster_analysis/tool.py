@@ -176,6 +176,36 @@ class Tool(Generic[P]):
         return tuple(_parameter_info(name, self.parameters) for name in self.parameters.model_fields)
 
 
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A finished job's outputs on their way to the portal."""
+
+    job_id: str
+    tool: Tool[Any]
+    parameters: Parameters
+    outputs: tuple[Output, ...]
+    user: str
+
+
+class Portal(typing.Protocol):
+    """What the dispatcher asks of the portal, in the server process."""
+
+    def bind(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+        """Return a handle for each raster, feature, model and package parameter given, by wire name.
+
+        Raises InputError (all faults collected) when one is missing, unsafe or not for this user.
+        """
+
+    def catalog(self, user: str) -> Catalog:
+        """Return what tools that answer in the server may ask, with this user's rights."""
+
+    def publish(self, publication: Publication) -> dict[str, JsonValue]:
+        """Make items and layers of the outputs; return the wire value of each output by name.
+
+        Publishing the same job twice gives the same items: a crash in between does no harm.
+        """
+
+
 _WIRE_TYPES: dict[type, Literal["GPString", "GPBoolean", "GPDouble", "GPLong"]] = {
     bool: "GPBoolean",
     float: "GPDouble",
