@@ -6,7 +6,13 @@ RasterAnalysisError
 │   ├── RasterError      a raster that cannot be read, or not by this model
 │   ├── ModelError       a package that cannot be run here
 │   ├── InputChanged     an input file was replaced while the job ran
-│   └── AccessError      missing, or not for this user: one answer for both
+│   ├── AccessError      missing, or not for this user: one answer for both
+│   └── NotPermitted     the user's role does not allow it
+├── LoginError           it is not known who asks, or not proven
+│   ├── BadCredentials   unknown user or wrong password: one answer for both
+│   ├── TokenRequired    nobody signed in
+│   ├── InvalidToken     unknown, expired or revoked
+│   └── TooManyLogins    wait before trying again
 ├── OutputError          a result could not be written, or does not read back as written
 │   └── OutputExists     the output is there already
 ├── BudgetError          the work does not fit: both figures are in the message
@@ -50,6 +56,30 @@ class InputChanged(InputError):
 
 class AccessError(InputError):
     """A thing is missing or not for this user; both read the same."""
+
+
+class NotPermitted(InputError):
+    """The user's role does not allow what was asked."""
+
+
+class LoginError(RasterAnalysisError):
+    """It is not known who asks, or not proven."""
+
+
+class BadCredentials(LoginError):
+    """The user is unknown or the password is wrong; both read the same."""
+
+
+class TokenRequired(LoginError):
+    """Only somebody who signed in may do this."""
+
+
+class InvalidToken(LoginError):
+    """The token is unknown, expired or revoked."""
+
+
+class TooManyLogins(LoginError):
+    """Too many sign-ins failed; more are refused for a while."""
 
 
 class OutputError(RasterAnalysisError):
