@@ -147,6 +147,14 @@ class ProcessingContext(_Composite):
     out_sr: SpatialReference | None = Field(default=None, validation_alias=AliasChoices("outSR", "outSr", "out_sr"))
     processor_type: Literal["CPU", "GPU"] | None = Field(default=None, alias="processorType")
     batch_size: int | None = Field(default=None, alias="batchSize", ge=1)
+    device: str | None = Field(default=None, pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Ours, not Esri's: one device by name; `processorType` says only which kind."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Ours, not Esri's."""
+    runtime: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt"] = "auto"
+    """Ours, not Esri's."""
+    merge: Literal["crop", "blend"] = "crop"
+    """Ours, not Esri's: how the pixels of neighbouring tiles become one raster."""
 
     @model_validator(mode="before")
     @classmethod

@@ -79,7 +79,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a job will do: plain data, made without reading a pixel."""
+    """What a job will do: plain data, made without reading pixels but for the few that settle a precision."""
 
     blocks: tuple[Block, ...]
     state: dict[str, JsonValue]
@@ -124,7 +124,8 @@ class Context:
     features: Features
     memory_limit: int
     """Bytes that one slot may use above the loaded model."""
-    allow_untrusted_code: bool = False
+    result: Path | None = None
+    """The file that the result is to become; None: one in the job's folder. Never a text of a remote user."""
 
     def handle(self, wire_name: str) -> Handle:
         """Return the handle of a parameter that was given."""
@@ -159,10 +160,13 @@ class Tool(Generic[P]):
     finish: Callable[[Plan, Sequence[BlockResult], P, Context], tuple[Output, ...]] | None = None
     run: Callable[[P, Context], tuple[Output, ...]] | None = None
     answer: Callable[[P, Catalog], tuple[Output, ...]] | None = None
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    """Other spellings that clients send, to wire names."""
 
     def parse(self, form: Mapping[str, object]) -> P:
         """Return the typed parameters; raises ParameterError with every fault. Empty text means not given."""
         wanted = {info.name.lower(): info.name for info in self.describe()}
+        wanted |= {other.lower(): name for other, name in self.synonyms.items()}
         given = {wanted.get(k.lower(), k): v for k, v in form.items() if v is not None and v != ""}
         try:
             return self.parameters.model_validate(given)

@@ -1,1 +1,34 @@
 """One geoprocessing task a file; ships as `raster_analysis.tools`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+if __name__ != "raster_analysis.tools":
+    raise ImportError("this folder is the package raster_analysis.tools: import it by that name")
+
+from raster_analysis.tools import (
+    classify_pixels_using_deep_learning,
+    detect_objects_using_deep_learning,
+    list_deep_learning_models,
+    publish_deep_learning_model,
+    query_deep_learning_model_info,
+)
+
+from raster_analysis.tool import Tool
+
+TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
+    {
+        module.TOOL.name: module.TOOL
+        for module in (
+            publish_deep_learning_model,
+            list_deep_learning_models,
+            query_deep_learning_model_info,
+            detect_objects_using_deep_learning,
+            classify_pixels_using_deep_learning,
+        )
+    }
+)
+"""Every tool by its name on the wire."""

@@ -1,0 +1,133 @@
+"""Preparation: what every inference tool settles before its first block, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter
+
+from raster_analysis.errors import ModelError
+from raster_analysis.grid import Window
+from raster_analysis.inference.arguments import ArgumentValues, parse_arguments
+from raster_analysis.inference.tiling import Tiling, blocks_of, choose_tiling, memory_bill
+from raster_analysis.inputs import ProcessingContext
+from raster_analysis.model_info import Engine, ModelInfo, Task
+from raster_analysis.seams import RasterReader, RasterView
+from raster_analysis.tool import Block, Context, Plan
+
+SAMPLE_TILES = 4
+"""Tiles looked at to settle a precision (guess: enough to meet more than one kind of ground)."""
+
+TOOL_OF_TASK = {
+    Task.PIXELS: "ClassifyPixelsUsingDeepLearning",
+    Task.OBJECTS: "DetectObjectsUsingDeepLearning",
+    Task.CROPS: "ClassifyObjectsUsingDeepLearning",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is read, by which engine, in which tiles. Travels to the slots inside a plan."""
+
+    view: RasterView
+    engine: Engine
+    tiling: Tiling
+    value_range: tuple[float, float]
+    merge: str
+    exclude_pad_detections: bool
+
+
+PREPARATION: TypeAdapter[Preparation] = TypeAdapter(Preparation)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The part of a tool's parameters that all inference tools share."""
+
+    task: Task
+    raster: str
+    """Wire name of the raster parameter."""
+    model: str
+    """Wire name of the model parameter."""
+    arguments: Mapping[str, str]
+    processing: ProcessingContext
+
+
+def make_plan(request: Request, context: Context) -> Plan:
+    """Settle view, tiles and engine, say so in the job's messages, and cut the work into blocks."""
+    info = context.models.describe(context.handle(request.model))
+    _require_task(info, request.task)
+    preparation = _settle(request, info, context)
+    tiling = preparation.tiling
+    blocks = blocks_of(tiling)
+    bill = memory_bill(tiling, info, np.dtype(preparation.view.dtype).itemsize, context.memory_limit)
+    context.report.message(
+        f"Plan: {tiling.grid_height} x {tiling.grid_width} pixels in {len(blocks)} blocks; tiles of {tiling.tile_height} x "
+        f"{tiling.tile_width} with padding {tiling.padding}, batch {tiling.batch_size}; {bill / 2**20:.0f} MiB per slot"
+    )
+    state = {"preparation": PREPARATION.dump_python(preparation, mode="json")}
+    return Plan(tuple(blocks), state, bill)
+
+
+def read_preparation(plan: Plan) -> Preparation:
+    """Return what `make_plan` settled."""
+    return PREPARATION.validate_python(plan.state["preparation"], strict=False)
+
+
+def describe_block(block: Block, plan: Plan) -> str:
+    """Name a block for messages."""
+    return f"block {block.index + 1} of {len(plan.blocks)}"
+
+
+def _require_task(info: ModelInfo, task: Task) -> None:
+    if info.task is not task:
+        raise ModelError(f"model {info.name!r} is for {TOOL_OF_TASK[info.task]}, not for {TOOL_OF_TASK[task]}")
+
+
+def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
+    raster, model = context.handle(request.raster), context.handle(request.model)
+    values = parse_arguments(info, request.arguments)
+    view = context.rasters.view(raster, info.bands, request.processing, context.handles.get("context.mask"))
+    tiling = choose_tiling(
+        info,
+        (view.grid.height, view.grid.width),
+        tile_size=values.tile_size,
+        padding=values.padding,
+        batch_size=values.batch_size or request.processing.batch_size,
+        memory_limit=context.memory_limit,
+    )
+    value_range = context.rasters.describe(raster).value_range
+    wanted = _wanted_engine(request.processing, values, tiling)
+    with context.rasters.open(view) as reader:
+        samples = read_samples(reader, tiling)
+    engine, reasons = context.models.settle(model, wanted, samples, value_range)
+    for reason in reasons:
+        context.report.message(reason)
+    return Preparation(view, engine, tiling, value_range, request.processing.merge, values.exclude_pad_detections)
+
+
+def _wanted_engine(processing: ProcessingContext, values: ArgumentValues, tiling: Tiling) -> Engine:
+    device = processing.device or {"CPU": "cpu", "GPU": "cuda", None: "auto"}[processing.processor_type]
+    return Engine(
+        device=device,
+        precision=processing.precision,
+        runtime=processing.runtime,
+        tile_height=tiling.tile_height,
+        tile_width=tiling.tile_width,
+        batch_size=tiling.batch_size,
+        threshold=values.threshold,
+        nms_overlap=values.nms_overlap,
+        probabilities=processing.merge == "blend",
+    )
+
+
+def read_samples(reader: RasterReader, tiling: Tiling) -> npt.NDArray[np.generic]:
+    """Return up to `SAMPLE_TILES` tiles spread over the diagonal, `(n, bands, rows, cols)`; always the same ones."""
+    height, width = tiling.tile_height, tiling.tile_width
+    rows = np.linspace(0, max(0, tiling.grid_height - height), SAMPLE_TILES, dtype=int)
+    cols = np.linspace(0, max(0, tiling.grid_width - width), SAMPLE_TILES, dtype=int)
+    corners = sorted({(int(row), int(col)) for row, col in zip(rows, cols, strict=True)})
+    return np.stack([reader.read(Window(row, col, height, width)).data for row, col in corners])

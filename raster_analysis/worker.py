@@ -1,0 +1,54 @@
+"""Composition root of a slot: the process that reads pixels and runs models.
+
+The server's is `app.py`, which imports neither torch nor GDAL; it knows this one by name only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from raster_analysis.layers.features import OgrFeatures
+from raster_analysis.models.load import PackageModels
+from raster_analysis.perform import perform
+from raster_analysis.rasters.source import GdalRasters
+from raster_analysis.seams import Features, Models, Rasters, Reporter
+from raster_analysis.settings import Settings
+from raster_analysis.task import Done, Task
+from raster_analysis.tool import Context
+from raster_analysis.tools import TOOLS
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a slot keeps between tasks."""
+
+    rasters: Rasters
+    models: Models
+    features: Features
+    memory_limit: int
+
+    def run(self, task: Task, report: Reporter) -> Done:
+        """Run one task in the job's folder."""
+        context = Context(
+            folder=Path(task.folder),
+            handles=task.handles,
+            report=report,
+            rasters=self.rasters,
+            models=self.models,
+            features=self.features,
+            memory_limit=self.memory_limit,
+        )
+        return perform(task, TOOLS, context)
+
+
+def open_bench() -> Callable[[Task, Reporter], Done]:
+    """Return what runs a slot's tasks; settings come from the environment, as in the server."""
+    settings = Settings()
+    return make_bench(settings.memory_limit, settings.data / "unpacked").run
+
+
+def make_bench(memory_limit: int, packages: Path) -> Bench:
+    """Put the real implementations together; `packages` is where archives are unpacked."""
+    return Bench(GdalRasters(), PackageModels(packages), OgrFeatures(), memory_limit)
