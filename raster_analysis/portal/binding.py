@@ -1,0 +1,142 @@
+"""Binding: the references in a tool's parameters become handles, with the rights of the job's user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from raster_analysis.errors import InputError, NotPermitted, ParameterError
+from raster_analysis.handle import Handle, Stamp
+from raster_analysis.inputs import DataReference, ModelReference, OutputTarget, ProcessingContext
+from raster_analysis.portal.folders import Folders
+from raster_analysis.portal.item import PACKAGE_TYPE, Item
+from raster_analysis.portal.items import Items
+from raster_analysis.portal.packages import Packages
+from raster_analysis.portal.references import Reference, References, without_query
+from raster_analysis.portal.users import User
+from raster_analysis.tool import Kind, Parameters, Tool
+
+FileResolver = Callable[[Path, str, Literal["raster", "features"]], Handle]
+"""Makes a handle of a file that was found for a user: (path, title for messages, kind)."""
+
+_INPUTS = (Kind.RASTER, Kind.FEATURES, Kind.MODEL, Kind.PACKAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One reference that a request holds."""
+
+    wire_name: str
+    kind: Kind
+    reference: Reference
+
+
+class Binder:
+    """Makes handles of references."""
+
+    def __init__(
+        self, references: References, items: Items, folders: Folders, *, packages: Packages, resolve: FileResolver
+    ) -> None:
+        self._references = references
+        self._items = items
+        self._folders = folders
+        self._packages = packages
+        self._resolve = resolve
+
+    def bind(self, tool: Tool[Any], parameters: Parameters, user: User) -> dict[str, Handle]:
+        """Return a handle for each reference, by wire name; raises ParameterError with every fault."""
+        handles: dict[str, Handle] = {}
+        faults: list[str] = []
+        for asked in _asked(tool, parameters):
+            try:
+                handles[asked.wire_name] = self._handle(asked, user)
+            except InputError as error:
+                faults.append(f"{asked.wire_name}: {error}")
+        for wire_name, target in _targets(tool, parameters):
+            try:
+                self._check_target(target, user)
+            except InputError as error:
+                faults.append(f"{wire_name}: {error}")
+        if faults:
+            raise ParameterError(faults)
+        return handles
+
+    def _handle(self, asked: Asked, user: User) -> Handle:
+        if asked.kind is Kind.MODEL and isinstance(asked.reference, ModelReference) and asked.reference.definition:
+            raise InputError(
+                "a model definition written out is not supported; publish the model as a package and give its itemId"
+            )
+        found = self._references.find(asked.reference, user)
+        title = _title(found, asked.reference)
+        if asked.kind is Kind.MODEL:
+            return self._package_handle(found, title)
+        if asked.kind is Kind.PACKAGE:
+            return _source_handle(self._path(found), title)
+        return self._resolve(self._path(found), title, "features" if asked.kind is Kind.FEATURES else "raster")
+
+    def _package_handle(self, found: Item | Path, title: str) -> Handle:
+        """Return the read-only copy by digest: what happens to item or file later does not touch the job."""
+        if isinstance(found, Item) and found.type != PACKAGE_TYPE:
+            raise InputError(f"item {title!r} is a {found.type}; a model is a {PACKAGE_TYPE}")
+        digest = found.package_digest if isinstance(found, Item) else None
+        if digest is None or not self._packages.has(digest):
+            digest = self._packages.keep(self._path(found), title)
+        return Handle("package", str(self._packages.path(digest)), title, digest=digest)
+
+    def _path(self, found: Item | Path) -> Path:
+        path = self._items.data_path(found) if isinstance(found, Item) else found
+        if path is None:
+            raise InputError(f"item {_title(found, None)!r} holds no data yet")
+        return path
+
+    def _check_target(self, target: OutputTarget, user: User) -> None:
+        if not user.may_publish:
+            raise NotPermitted(
+                f"user {user.name!r} is a {user.role.value} and may not add items; ask for a publisher's role"
+            )
+        if target.item_id:
+            self._items.get_own(target.item_id, user)
+        if target.folder_id:
+            self._folders.get(target.folder_id, user.name)
+
+
+def _asked(tool: Tool[Any], parameters: Parameters) -> Iterator[Asked]:
+    for info, value in _values(tool, parameters):
+        if info.kind in _INPUTS and value is not None:
+            yield Asked(info.name, info.kind, value)
+        elif info.kind is Kind.CONTEXT and isinstance(value, ProcessingContext):
+            yield from _asked_by_context(info.name, value)
+
+
+def _asked_by_context(wire_name: str, context: ProcessingContext) -> Iterator[Asked]:
+    """Yield the layers that a context names, as `context.mask` and so on."""
+    if isinstance(context.mask, DataReference):
+        yield Asked(f"{wire_name}.mask", Kind.FEATURES, context.mask)
+    if isinstance(context.cell_size, DataReference):
+        yield Asked(f"{wire_name}.cellSize", Kind.RASTER, context.cell_size)
+    if context.snap_raster is not None:
+        yield Asked(f"{wire_name}.snapRaster", Kind.RASTER, context.snap_raster)
+
+
+def _targets(tool: Tool[Any], parameters: Parameters) -> Iterator[tuple[str, OutputTarget]]:
+    for info, value in _values(tool, parameters):
+        if info.kind is Kind.OUTPUT and isinstance(value, OutputTarget):
+            yield info.name, value
+
+
+def _values(tool: Tool[Any], parameters: Parameters) -> Iterator[tuple[Any, Any]]:
+    for field, info in zip(type(parameters).model_fields, tool.describe(), strict=True):
+        yield info, getattr(parameters, field)
+
+
+def _source_handle(path: Path, title: str) -> Handle:
+    stamp = Stamp.of(path) if path.is_file() else None
+    return Handle("package", str(path), title, stamp=stamp)
+
+
+def _title(found: Item | Path, reference: Reference | None) -> str:
+    if isinstance(found, Item):
+        return found.title
+    return without_query((reference and reference.uri) or found.name)

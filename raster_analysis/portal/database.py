@@ -1,0 +1,190 @@
+"""The portal's tables, and the one SQLite file that holds them. Only the server writes it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection as SQLiteConnection
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    select,
+)
+
+from raster_analysis.errors import RasterAnalysisError
+
+SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_MS = 30_000
+
+metadata = MetaData()
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("name_key", String(64), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("user", ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+folders = Table(
+    "folders",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", ForeignKey("users.name"), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("folders_of_owner", "owner", "title", unique=True),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", ForeignKey("users.name"), nullable=False, index=True),
+    Column("folder_id", ForeignKey("folders.id")),
+    Column("type", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("name", Text),
+    Column("tags", Text, nullable=False),
+    Column("snippet", Text),
+    Column("description", Text),
+    Column("properties", Text),
+    Column("access", String(10), nullable=False),
+    Column("url", Text),
+    Column("size", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("modified_ms", BigInteger, nullable=False),
+    Column("data_file", Text),
+    Column("package_digest", String(64)),
+    # Case-folded copies for searching: SQLite's own lower() and LIKE know ASCII only.
+    Column("title_key", Text, nullable=False),
+    Column("tags_key", Text, nullable=False),
+    Column("words_key", Text, nullable=False),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("name_key", String(128), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("output", String(64), primary_key=True),
+    Column("item_id", String(32), nullable=False),
+)
+
+
+class Database:
+    """Read and write transactions on the portal's file; safe to use from many threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = _create_engine(path)
+        with self.write() as connection:
+            _check_version(connection, path.name)
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the file."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection that holds the write lock; commits at the end, rolls back on an error."""
+        with self._engine.connect().execution_options(write=True) as connection, connection.begin():
+            yield connection
+
+    def setting(self, name: str, first_value: str) -> str:
+        """Return a stored setting; `first_value` is stored when there is none yet."""
+        with self.write() as connection:
+            value = connection.scalar(select(settings.c.value).where(settings.c.name == name))
+            if value is None:
+                connection.execute(settings.insert().values(name=name, value=first_value))
+        return first_value if value is None else str(value)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def new_id() -> str:
+    """Return an id that cannot be guessed, as portals write them: 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+def fold(text: str) -> str:
+    """Return text in the form in which it is compared."""
+    return text.casefold()
+
+
+def _create_engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: SQLiteConnection, _record: object) -> None:
+    # We begin transactions ourselves: the driver's own BEGIN is late and cannot take the write lock.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    # A reader that turns writer fails at once under WAL; writers take the lock first and wait for it.
+    writes: Any = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _check_version(connection: Connection, name: str) -> None:
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if found > SCHEMA_VERSION:
+        raise RasterAnalysisError(
+            f"{name} was written by a newer version (schema {found}, this one knows {SCHEMA_VERSION}); "
+            "upgrade, or start with another data folder"
+        )

@@ -1,0 +1,185 @@
+"""Items: rows with rights, and a data file each."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from raster_analysis.errors import AccessError
+from raster_analysis.portal import files
+from raster_analysis.portal.database import Database, items, new_id
+from raster_analysis.portal.item import Access, Item, changeable_by, readable_by, safe_name
+from raster_analysis.portal.moment import Clock, now_ms
+from raster_analysis.portal.users import User
+
+INACCESSIBLE = "Item does not exist or is inaccessible."
+_ID = re.compile(r"[0-9a-f]{32}")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file that was put in its place for an item that may not be in the table yet."""
+
+    item_id: str
+    file: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list of items."""
+
+    items: tuple[Item, ...]
+    total: int
+
+
+class Items:
+    """The items of a portal. Every reading asks who reads; missing and forbidden are the same answer."""
+
+    def __init__(self, database: Database, folder: Path, *, clock: Clock = now_ms) -> None:
+        self._database = database
+        self._folder = folder
+        self._clock = clock
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def draft(self, owner: str, type: str, title: str) -> Item:
+        """Return a new private item that is in no table yet."""
+        now = self._clock()
+        return Item(
+            id=new_id(),
+            owner=owner,
+            folder_id=None,
+            type=type,
+            title=title,
+            name=None,
+            tags=(),
+            snippet=None,
+            description=None,
+            properties=None,
+            access=Access.PRIVATE,
+            url=None,
+            size=0,
+            created_ms=now,
+            modified_ms=now,
+            data_file=None,
+            package_digest=None,
+        )
+
+    def place(self, item_id: str, source: Path, name: str) -> DataFile:
+        """Store a data file beside the present one, so that open downloads go on; `attach` makes it count."""
+        name = safe_name(name)
+        suffix = Path(name).suffix
+        file = f"{secrets.token_hex(8)}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
+        target = self._folder / item_id / file
+        files.place(source, target)
+        return DataFile(item_id, file, name, target.stat().st_size)
+
+    def insert(self, connection: Connection, item: Item, data: DataFile | None = None) -> Item:
+        """Add a draft to the table, with its data file when it has one."""
+        item = attach(item, data) if data else item
+        connection.execute(items.insert().values(item.row()))
+        return item
+
+    def save(self, connection: Connection, item: Item, data: DataFile | None = None) -> Item:
+        """Write an item that was changed, with its new data file when it has one."""
+        item = replace(attach(item, data) if data else item, modified_ms=self._clock())
+        connection.execute(update(items).where(items.c.id == item.id).values(item.row()))
+        return item
+
+    def add(self, item: Item, data: DataFile | None = None) -> Item:
+        """Add a draft in a transaction of its own."""
+        with self._database.write() as connection:
+            return self.insert(connection, item, data)
+
+    def get(self, item_id: str, user: User | None) -> Item:
+        """Return an item; raises AccessError when it is missing or not for this user."""
+        with self._database.read() as connection:
+            return find(connection, item_id, readable_by(user))
+
+    def get_own(self, item_id: str, user: User) -> Item:
+        """Return an item that the user may change; raises AccessError otherwise."""
+        with self._database.read() as connection:
+            return find(connection, item_id, changeable_by(user))
+
+    def change(self, item_id: str, user: User, changes: Mapping[str, object]) -> Item:
+        """Change named fields of an item that the user may change."""
+        with self._database.write() as connection:
+            item = replace(find(connection, item_id, changeable_by(user)), **changes)  # type: ignore[arg-type]
+            return self.save(connection, item)
+
+    def replace_data(self, item_id: str, user: User, data: DataFile, package_digest: str | None = None) -> Item:
+        """Give an item another data file; the id stays."""
+        with self._database.write() as connection:
+            before = find(connection, item_id, changeable_by(user))
+            item = self.save(connection, replace(before, package_digest=package_digest), data)
+        self.drop_data(before)
+        return item
+
+    def delete(self, item_id: str, user: User) -> None:
+        """Delete an item that the user may change, and its data."""
+        with self._database.write() as connection:
+            item = find(connection, item_id, changeable_by(user))
+            connection.execute(items.delete().where(items.c.id == item.id))
+        files.remove(self._folder / item.id)
+
+    def data_path(self, item: Item) -> Path | None:
+        """Return the data file of an item that was read with its user's rights."""
+        return self._folder / item.id / item.data_file if item.data_file else None
+
+    def drop_data(self, item: Item) -> None:
+        """Remove the data file that an item had."""
+        if item.data_file:
+            (self._folder / item.id / item.data_file).unlink(missing_ok=True)
+
+    def discard(self, data: DataFile) -> None:
+        """Remove a data file that was placed and is not wanted after all."""
+        file = self._folder / data.item_id / data.file
+        file.unlink(missing_ok=True)
+        if not any(file.parent.iterdir()):
+            file.parent.rmdir()
+
+    def select(
+        self, user: User | None, *conditions: ColumnElement[bool], page: slice, order: ColumnElement[object]
+    ) -> Page:
+        """Return the readable items among those that meet all conditions, `page` of them, and the total count."""
+        wanted = [readable_by(user), *conditions]
+        listed = (
+            select(items).where(*wanted).order_by(order, items.c.id).offset(page.start).limit(page.stop - page.start)
+        )
+        with self._database.read() as connection:
+            total = connection.scalar(select(func.count()).select_from(items).where(*wanted)) or 0
+            return Page(tuple(Item.of(row) for row in connection.execute(listed).mappings()), total)
+
+    def sweep(self) -> None:
+        """Remove files that no item knows: what a crash left between a file and its row. Only before serving."""
+        with self._database.read() as connection:
+            known = {row.id: row.data_file for row in connection.execute(select(items.c.id, items.c.data_file))}
+        for folder in self._folder.iterdir():
+            if folder.name not in known:
+                files.remove(folder)
+                continue
+            for file in folder.iterdir():
+                if file.name != known[folder.name]:
+                    file.unlink()
+
+
+def find(connection: Connection, item_id: str, right: ColumnElement[bool]) -> Item:
+    """Return an item that meets a right; raises AccessError, the same for missing and forbidden."""
+    wanted = select(items).where(items.c.id == item_id, right)
+    row = connection.execute(wanted).mappings().first() if _ID.fullmatch(item_id) else None
+    if row is None:
+        raise AccessError(INACCESSIBLE)
+    return Item.of(row)
+
+
+def attach(item: Item, data: DataFile) -> Item:
+    """Return an item with a data file that was placed for it; a service keeps its name."""
+    name = item.name if item.url else data.name
+    return replace(item, data_file=data.file, name=name, size=data.size)

@@ -1,0 +1,150 @@
+"""The portal as a whole: one data folder, and what the other rooms ask of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from argon2 import PasswordHasher
+from pydantic import JsonValue
+
+from raster_analysis.errors import AccessError, InputError, NotPermitted
+from raster_analysis.handle import Handle
+from raster_analysis.portal.binding import Binder
+from raster_analysis.portal.database import Database, items
+from raster_analysis.portal.document import item_document
+from raster_analysis.portal.folders import Folders
+from raster_analysis.portal.item import PACKAGE_TYPE, Item, ItemText, safe_name
+from raster_analysis.portal.items import Items
+from raster_analysis.portal.moment import Clock, now_ms
+from raster_analysis.portal.packages import Packages
+from raster_analysis.portal.publishing import Publisher
+from raster_analysis.portal.references import References
+from raster_analysis.portal.services import Services
+from raster_analysis.portal.stores import Stores
+from raster_analysis.portal.throttle import Throttle
+from raster_analysis.portal.tokens import Tokens
+from raster_analysis.portal.users import User, Users
+from raster_analysis.rasters.resolver import resolve_features, resolve_raster
+from raster_analysis.tool import Catalog, Parameters, Publication, Tool
+
+_MOST_MODELS = 1000
+_SERVICE_TYPES = ("Feature Service", "Image Service")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a portal is told when it opens."""
+
+    folder: Path
+    base_url: str
+    """Scheme, host and port (and path) under which clients reach the server; no slash at the end."""
+    stores: Mapping[str, Path] = field(default_factory=dict)
+    name: str = "Raster Analysis"
+
+
+class Portal:
+    """Users, items and services in one data folder. Fulfils `tool.Portal` for the dispatcher."""
+
+    def __init__(self, settings: Settings, *, hasher: PasswordHasher | None = None, clock: Clock = now_ms) -> None:
+        folder = settings.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.database = Database(folder / "portal.sqlite")
+        self.organisation = self.database.setting("organisation", secrets.token_hex(8).upper())
+        self.users = Users(self.database, hasher=hasher, clock=clock)
+        self.tokens = Tokens(self.database, self.users, clock=clock)
+        self.throttle = Throttle(clock=clock)
+        self.folders = Folders(self.database, clock=clock)
+        self.items = Items(self.database, folder / "items", clock=clock)
+        self.services = Services(self.database, self.items)
+        self.stores = Stores(settings.stores)
+        self.packages = Packages(folder / "packages")
+        self._publisher = Publisher(
+            self.database, self.items, self.folders, packages=self.packages, services=self.services
+        )
+        references = References(settings.base_url, self.items, self.services, self.stores, self.tokens)
+        self._binder = Binder(references, self.items, self.folders, packages=self.packages, resolve=_resolve)
+        self._sweep()
+
+    @property
+    def base_url(self) -> str:
+        """Return the URL that all URLs of the portal begin with."""
+        return self.settings.base_url
+
+    def bind(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+        """Return a handle for each reference in the parameters; raises ParameterError with every fault."""
+        return self._binder.bind(tool, parameters, self.users.get(user))
+
+    def catalog(self, user: str) -> Catalog:
+        """Return what tools may ask of the portal, with this user's rights."""
+        return PortalCatalog(self, self.users.get(user))
+
+    def publish(self, publication: Publication) -> dict[str, JsonValue]:
+        """Make items and services of a job's outputs, once; return the wire value of each by name."""
+        return self._publisher.publish(publication, self.users.get(publication.user), self.base_url)
+
+    def add_item(self, draft: Item, owner: User, source: Path | None, name: str = "") -> Item:
+        """Add an item with its file; a Deep Learning Package is checked, and refused with every finding."""
+        require_publisher(owner)
+        if draft.type in _SERVICE_TYPES:
+            raise InputError(f"an item of type {draft.type} comes from createService or from a tool")
+        if draft.type == PACKAGE_TYPE:
+            if source is None:
+                raise InputError("an item of type Deep Learning Package needs its file, a .dlpk")
+            draft = replace(draft, package_digest=self.packages.keep(source, safe_name(name)))
+        return self.items.add(draft, self.items.place(draft.id, source, name) if source else None)
+
+    def replace_file(self, item_id: str, user: User, source: Path, name: str) -> Item:
+        """Give an item another file; the id stays."""
+        item = self.items.get_own(item_id, user)
+        if item.type in _SERVICE_TYPES:
+            raise InputError(f"the data of a {item.type} comes from a tool, not from an upload")
+        digest = self.packages.keep(source, safe_name(name)) if item.type == PACKAGE_TYPE else None
+        return self.items.replace_data(item_id, user, self.items.place(item_id, source, name), digest)
+
+    def draft(self, owner: User, type: str, text: ItemText, folder_id: str | None = None) -> Item:
+        """Return a new item as its owner describes it, in no table yet."""
+        if folder_id is not None:
+            self.folders.get(folder_id, owner.name)
+        draft = self.items.draft(owner.name, type, text.title or "")
+        return replace(draft, folder_id=folder_id, **text.given())  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def _sweep(self) -> None:
+        self.items.sweep()
+        self.packages.sweep()
+
+
+class PortalCatalog:
+    """What tools may ask of the portal, with one user's rights."""
+
+    def __init__(self, portal: Portal, user: User) -> None:
+        self._portal = portal
+        self._user = user
+
+    def models(self) -> list[dict[str, JsonValue]]:
+        """Return the model items that the user can read, by title."""
+        wanted = items.c.type == PACKAGE_TYPE
+        page = self._portal.items.select(self._user, wanted, page=slice(0, _MOST_MODELS), order=items.c.title_key.asc())
+        return [item_document(item, self._portal.base_url) for item in page.items]
+
+
+def require_publisher(user: User) -> None:
+    """Raise NotPermitted for a user who may only look."""
+    if not user.may_publish:
+        raise NotPermitted("You do not have permissions to access this resource or perform this operation.")
+
+
+def _resolve(path: Path, title: str, kind: Literal["raster", "features"]) -> Handle:
+    resolve = resolve_features if kind == "features" else resolve_raster
+    try:
+        return resolve(str(path), title=title)
+    except AccessError:  # its message names the path, which is the server's own here
+        raise AccessError(f"{title!r} does not exist or is inaccessible") from None
