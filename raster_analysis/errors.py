@@ -17,7 +17,9 @@ RasterAnalysisError
 │   └── OutputExists     the output is there already
 ├── BudgetError          the work does not fit: both figures are in the message
 ├── Cancelled            the job was asked to stop
+├── StoreError           the job store cannot be read or written at the moment
 └── JobError             a job cannot do what was asked of it
+    ├── SlotLost         the process that ran a task ended before it answered
     └── StaleFence       another claim of the same job has taken over
 """
 
@@ -98,8 +100,16 @@ class Cancelled(RasterAnalysisError):
     """The job was asked to stop."""
 
 
+class StoreError(RasterAnalysisError):
+    """The job store cannot be read or written at the moment: locked, full or damaged."""
+
+
 class JobError(RasterAnalysisError):
     """A job cannot do what was asked of it in its present state."""
+
+
+class SlotLost(JobError):
+    """The process that ran a task ended, or had to be ended, before it answered."""
 
 
 class StaleFence(JobError):

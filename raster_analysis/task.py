@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import JsonValue, TypeAdapter
 
 from raster_analysis.handle import Handle
-from raster_analysis.seams import Level
+from raster_analysis.seams import Level, Reporter
 from raster_analysis.tool import Block, BlockResult, Output, Plan
 
 
@@ -79,6 +80,35 @@ class Failed:
 
 
 Reply = Message | Progress | Done | Failed
+
+Bench = Callable[[Task, Reporter], Done]
+"""What runs one task after the other in a slot and keeps models warm in between."""
+
+Listener = Callable[[int, Reply], None]
+"""Takes the replies to a ticket; called from the executor's threads, so it must be quick."""
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere, at most `slots` of them at once."""
+
+    slots: int
+
+    def start(self, listener: Listener) -> None:
+        """Get the slots ready; `listener` hears every reply, and `Done` or `Failed` once and last for each ticket.
+
+        A process that dies under a task is a `Failed` with the error `SlotLost`, a task that was
+        cancelled one with `Cancelled`.
+        """
+
+    def submit(self, ticket: int, task: Task) -> None:
+        """Run a task on the next free slot; the caller keeps to the number of slots."""
+
+    def cancel(self, ticket: int) -> None:
+        """Ask a task to stop, and end its process when it does not; nothing happens when it is over."""
+
+    def close(self) -> None:
+        """End every slot, busy or not; no reply comes after this."""
+
 
 TASK: TypeAdapter[Task] = TypeAdapter(Task)
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)

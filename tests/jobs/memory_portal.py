@@ -1,0 +1,57 @@
+"""A portal in memory for these tests: knows one raster, publishes digests."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from raster_analysis.errors import AccessError
+from raster_analysis.handle import Handle
+from raster_analysis.tool import Parameters, Publication, Tool
+
+
+@dataclass
+class MemoryCatalog:
+    user: str
+
+    def models(self) -> list[dict[str, JsonValue]]:
+        return [{"id": "m1", "owner": self.user}]
+
+
+@dataclass
+class MemoryPortal:
+    published: list[Publication] = field(default_factory=list)
+    may_publish: threading.Event = field(default_factory=threading.Event)
+    publishing: threading.Event = field(default_factory=threading.Event)
+    binds: int = 0
+
+    def __post_init__(self) -> None:
+        self.may_publish.set()
+
+    def bind(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+        self.binds += 1
+        raster = getattr(parameters, "raster", None)
+        if raster is None:
+            return {}
+        if raster != "roads":
+            raise AccessError(f"raster {raster!r} does not exist or is not shared with you")
+        return {"inputRaster": Handle("raster", "/nowhere/roads.tif", "roads")}
+
+    def catalog(self, user: str) -> MemoryCatalog:
+        return MemoryCatalog(user)
+
+    def publish(self, publication: Publication) -> dict[str, JsonValue]:
+        self.publishing.set()
+        assert self.may_publish.wait(30)
+        self.published.append(publication)
+        return {
+            output.name: output.value
+            if output.path is None
+            else {"sha256": hashlib.sha256(Path(output.path).read_bytes()).hexdigest()}
+            for output in publication.outputs
+        }
