@@ -22,6 +22,36 @@ class ModelType(StrEnum):
     PANOPTIC_SEGMENTER = "PanopticSegmenter"
 
 
+PIXEL_TYPES = frozenset({ModelType.IMAGE_CLASSIFICATION, ModelType.CHANGE_DETECTION})
+DETECTION_TYPES = frozenset({ModelType.OBJECT_DETECTION, ModelType.INSTANCE_DETECTION, ModelType.PANOPTIC_SEGMENTER})
+
+WELL_KNOWN_BANDS = (
+    "Red",
+    "Green",
+    "Blue",
+    "Infrared",
+    "CoastalBlue",
+    "Yellow",
+    "RedEdge",
+    "ShortWaveInfrared",
+    "NearInfrared",
+    "NearInfrared_1",
+    "NearInfrared_2",
+    "MidInfrared",
+    "MidInfrared_1",
+    "MidInfrared_2",
+    "Thermal",
+    "Thermal_1",
+    "Thermal_2",
+    "Panchromatic",
+    "PseudoRed",
+    "PseudoGreen",
+    "PseudoBlue",
+    "QA",
+)
+"""Names that `ExtractBands` may hold instead of indexes."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClassEntry:
     """One row of `Classes`."""
@@ -71,8 +101,31 @@ class Definition:
     supports_variable_tile_size: bool = False
     min_cell_size: float | None = None
     max_cell_size: float | None = None
+    crop_size_fixed: bool | None = None
+    """ObjectClassification: crop a window of ImageWidth x ImageHeight instead of the feature's rectangle."""
+    blacken_around_feature: bool | None = None
+    image_space: str | None = None
+    """`MAP_SPACE` or `PIXEL_SPACE`."""
     description: str | None = None
     version: str | None = None
+    model_files: tuple[str, ...] = ()
+    """Several model files, when `ModelFile` is `.`."""
     extension: Extension | None = None
     keys: Mapping[str, JsonValue] = field(default_factory=dict)
     """Every key as it was read, known or not."""
+
+
+def class_values(definition: Definition) -> tuple[tuple[int, ...], str]:
+    """Give the `Value` that each index of the network stands for, and the rule in words (contract 1.3).
+
+    Pixel classifiers give an index per pixel; detectors and object classifiers give a position in `Classes`.
+    """
+    values = tuple(entry.value for entry in definition.classes)
+    if definition.model_type not in PIXEL_TYPES:
+        return values, "class k of the network, counted from 0, is the k-th entry of Classes, whatever its Value"
+    if 0 in values:
+        return values, "Values contain 0: index i of the network is the Value of the i-th entry of Classes"
+    return (
+        0,
+        *values,
+    ), "no Value is 0: index 0 of the network is the background 0, index i is the (i-1)-th entry's Value"
