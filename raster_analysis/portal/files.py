@@ -7,14 +7,13 @@ import secrets
 import shutil
 from pathlib import Path
 
-TEMPORARY = ".tmp-"
-"""How names begin that a crash may leave behind; a sweep at the next start removes them."""
+_TEMPORARY = ".tmp-"
 
 
 def place(source: Path, target: Path) -> None:
     """Give a file a second, read-only life under `target`; the source stays, so that this can be repeated."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
     try:
         _link_or_copy(source, temporary)
         temporary.chmod(0o440)
@@ -32,22 +31,6 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def seal(folder: Path) -> None:
-    """Make a folder read-only and wait until all of it is on the disk."""
-    for path in (*folder.rglob("*"), folder):
-        path.chmod(0o550 if path.is_dir() else 0o440)
-        sync(path)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder, read-only parts too; nothing happens when it is not there."""
-    if not folder.exists():
-        return
-    for parent, _folders, _files in os.walk(folder):
-        Path(parent).chmod(0o700)
-    shutil.rmtree(folder)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,7 +128,7 @@ class Items:
         with self._database.write() as connection:
             item = find(connection, item_id, changeable_by(user))
             connection.execute(items.delete().where(items.c.id == item.id))
-        files.remove(self._folder / item.id)
+        shutil.rmtree(self._folder / item.id, ignore_errors=True)
 
     def data_path(self, item: Item) -> Path | None:
         """Return the data file of an item that was read with its user's rights."""
@@ -157,13 +158,19 @@ class Items:
             total = connection.scalar(select(func.count()).select_from(items).where(*wanted)) or 0
             return Page(tuple(Item.of(row) for row in connection.execute(listed).mappings()), total)
 
+    def in_folder(self, owner: str, folder_id: str | None, user: User, *, page: slice) -> Page:
+        """Return the readable items of an owner in one folder, or in none, by title."""
+        return self.select(
+            user, items.c.owner == owner, items.c.folder_id == folder_id, page=page, order=items.c.title_key.asc()
+        )
+
     def sweep(self) -> None:
         """Remove files that no item knows: what a crash left between a file and its row. Only before serving."""
         with self._database.read() as connection:
             known = {row.id: row.data_file for row in connection.execute(select(items.c.id, items.c.data_file))}
         for folder in self._folder.iterdir():
             if folder.name not in known:
-                files.remove(folder)
+                shutil.rmtree(folder)
                 continue
             for file in folder.iterdir():
                 if file.name != known[folder.name]:

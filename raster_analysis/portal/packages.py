@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-from collections import defaultdict
+import shutil
 from pathlib import Path
 from threading import Lock
 
 import dlpk
-from dlpk.errors import DlpkError
+from dlpk.extraction import PARTIAL_PREFIX
 from raster_analysis.errors import ModelError
-from raster_analysis.portal import files
 
 
 class Packages:
@@ -18,8 +16,7 @@ class Packages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = Lock()
-        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
+        self._unpacking = Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def keep(self, source: Path, title: str) -> str:
@@ -29,13 +26,13 @@ class Packages:
         """
         try:
             package = dlpk.open(source)
-            digest = package.digest
-            with self._lock_of(digest):
-                if not self.has(digest):
-                    self._unpack(package, digest)
-        except DlpkError as error:
+            # One at a time: of fifty equal packages at once, one is unpacked and the others find it.
+            with self._unpacking:
+                if not self.has(package.digest):
+                    package.extract(self.path(package.digest))
+        except dlpk.DlpkError as error:
             raise ModelError(f"{title!r} is not a usable package: {error}") from None
-        return digest
+        return package.digest
 
     def has(self, digest: str) -> bool:
         """Tell whether a copy is kept."""
@@ -47,19 +44,5 @@ class Packages:
 
     def sweep(self) -> None:
         """Remove what a crash left half unpacked. Only before serving."""
-        for left in self._folder.glob(f"{files.TEMPORARY}*"):
-            files.remove(left)
-
-    def _unpack(self, package: dlpk.Package, digest: str) -> None:
-        temporary = self._folder / f"{files.TEMPORARY}{secrets.token_hex(8)}"
-        try:
-            package.unpack(temporary)
-            files.seal(temporary)
-            temporary.rename(self.path(digest))
-            files.sync(self._folder)
-        finally:
-            files.remove(temporary)
-
-    def _lock_of(self, digest: str) -> Lock:
-        with self._lock:
-            return self._locks[digest]
+        for left in self._folder.glob(f"{PARTIAL_PREFIX}*"):
+            shutil.rmtree(left)

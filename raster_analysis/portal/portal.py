@@ -27,6 +27,7 @@ from raster_analysis.portal.services import Services
 from raster_analysis.portal.stores import Stores
 from raster_analysis.portal.throttle import Throttle
 from raster_analysis.portal.tokens import Tokens
+from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User, Users
 from raster_analysis.rasters.resolver import resolve_features, resolve_raster
 from raster_analysis.tool import Catalog, Parameters, Publication, Tool
@@ -44,6 +45,8 @@ class Settings:
     """Scheme, host and port (and path) under which clients reach the server; no slash at the end."""
     stores: Mapping[str, Path] = field(default_factory=dict)
     name: str = "Raster Analysis"
+    upload_limit: int = 4 * 2**30
+    """Bytes of one uploaded file."""
 
 
 class Portal:
@@ -63,6 +66,7 @@ class Portal:
         self.services = Services(self.database, self.items)
         self.stores = Stores(settings.stores)
         self.packages = Packages(folder / "packages")
+        self.uploads = Uploads(folder / "uploads", settings.upload_limit)
         self._publisher = Publisher(
             self.database, self.items, self.folders, packages=self.packages, services=self.services
         )
@@ -120,6 +124,7 @@ class Portal:
     def _sweep(self) -> None:
         self.items.sweep()
         self.packages.sweep()
+        self.uploads.sweep()
 
 
 class PortalCatalog:

@@ -73,6 +73,13 @@ class Services:
             raise AccessError(f"Service Hosted/{service.name}/{service.kind} does not exist or is inaccessible.")
         return item
 
+    def list(self, user: User | None) -> list[ServiceName]:
+        """Return the services that a user can read, by name."""
+        wanted = select(services.c.kind, services.c.name).join(items, services.c.item_id == items.c.id)
+        wanted = wanted.where(readable_by(user)).order_by(services.c.name_key, services.c.kind)
+        with self._database.read() as connection:
+            return [ServiceName(ServiceKind(kind), name) for kind, name in connection.execute(wanted)]
+
     def is_available(self, service: ServiceName, user: User) -> bool:
         """Tell whether `create` would succeed."""
         with self._database.read() as connection:

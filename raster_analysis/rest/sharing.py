@@ -1,0 +1,177 @@
+"""The portal's REST interface: what it is, who is who, tokens and search. Items are in `content`."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from raster_analysis.errors import AccessError, BadCredentials
+from raster_analysis.portal.document import item_document
+from raster_analysis.portal.portal import Portal
+from raster_analysis.portal.search import LARGEST_PAGE, Search, search_items
+from raster_analysis.portal.services import ServiceKind, ServiceName
+from raster_analysis.portal.tokens import Token
+from raster_analysis.portal.users import Role, User
+from raster_analysis.rest.access import Policy
+from raster_analysis.rest.content import Content
+from raster_analysis.rest.endpoint import Call, Endpoint
+from raster_analysis.rest.envelope import Refusal
+from raster_analysis.rest.form import whole_number
+from raster_analysis.rest.formats import Answer
+from raster_analysis.rest.urls import SHARING, Urls
+
+PORTAL_VERSION = "2024.1"
+"""Text of dotted whole numbers; above 7.1 clients may choose item ids (contract 3.3)."""
+_DEFAULT_LIFETIME_MIN = 60
+
+_VIEWER = ("portal:user:viewOrgItems", "portal:user:viewOrgUsers")
+_PUBLISHER = (
+    *_VIEWER,
+    "portal:user:createItem",
+    "portal:publisher:publishFeatures",
+    "portal:publisher:publishServerServices",
+    "premium:publisher:rasteranalysis",
+)
+_PRIVILEGES = {
+    Role.VIEWER: _VIEWER,
+    Role.PUBLISHER: _PUBLISHER,
+    Role.ADMINISTRATOR: (*_PUBLISHER, "portal:admin:viewItems", "portal:admin:updateItems", "portal:admin:deleteItems"),
+}
+_ROLE_NAMES = {Role.VIEWER: "org_user", Role.PUBLISHER: "org_publisher", Role.ADMINISTRATOR: "org_admin"}
+
+
+def sharing_endpoints(portal: Portal, urls: Urls) -> list[Endpoint]:
+    """Return every route of the portal."""
+    return [*Sharing(portal, urls).endpoints(), *Content(portal).endpoints()]
+
+
+class Sharing:
+    """Serves the portal's description, its users, tokens and search."""
+
+    def __init__(self, portal: Portal, urls: Urls) -> None:
+        self._portal = portal
+        self._urls = urls
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the routes. Clients read the description before they sign in."""
+        rest = f"{SHARING}/rest"
+        return [
+            Endpoint(rest, self.root, Policy.OPEN),
+            Endpoint(f"{rest}/", self.root, Policy.OPEN),
+            Endpoint(f"{rest}/info", self.info, Policy.OPEN),
+            Endpoint(f"{rest}/generateToken", self.generate_token, Policy.OPEN),
+            Endpoint(f"{rest}/portals/self/isServiceNameAvailable", self.is_service_name_available, Policy.USER),
+            Endpoint(f"{rest}/portals/{{id}}", self.self_, Policy.ANYONE),
+            Endpoint(f"{rest}/community/self", self.community_self, Policy.USER),
+            Endpoint(f"{rest}/community/users/{{user}}", self.user, Policy.USER),
+            Endpoint(f"{rest}/search", self.search, Policy.ANYONE),
+        ]
+
+    def root(self, _call: Call) -> Answer:
+        """Tell the version."""
+        return Answer({"currentVersion": PORTAL_VERSION})
+
+    def info(self, _call: Call) -> Answer:
+        """Tell how to get tokens; both keys are needed."""
+        token_url = f"{self._urls.sharing}/generateToken"
+        return Answer(
+            {
+                "owningSystemUrl": f"{self._urls.base}/portal",
+                "authInfo": {"isTokenBasedSecurity": True, "tokenServicesUrl": token_url},
+            }
+        )
+
+    def self_(self, call: Call) -> Answer:
+        """Describe the portal, and the caller when there is one."""
+        portal = self._portal
+        if call.path["id"] not in ("self", portal.organisation):
+            raise AccessError("Portal does not exist or is inaccessible.")
+        document: dict[str, JsonValue] = {
+            "id": portal.organisation,
+            "name": portal.settings.name,
+            "portalName": portal.settings.name,
+            "portalMode": "singletenant",
+            "isPortal": True,
+            "currentVersion": PORTAL_VERSION,
+            "access": "public",
+            "allSSL": self._urls.base.startswith("https:"),
+            "supportsHostedServices": True,
+            "helperServices": {"rasterAnalytics": {"url": self._urls.toolbox}},
+        }
+        return Answer(document | ({"user": self._user_document(call.visitor)} if call.visitor else {}))
+
+    def community_self(self, call: Call) -> Answer:
+        """Describe the caller."""
+        return Answer(self._user_document(call.user))
+
+    def user(self, call: Call) -> Answer:
+        """Describe a user."""
+        return Answer(self._user_document(self._portal.users.get(call.path["user"])))
+
+    def generate_token(self, call: Call) -> Answer:
+        """Give a token for a name and a password, or for a token that a federated server shows."""
+        if "username" not in call.fields and call.credentials.token:
+            return Answer(self._exchanged(call.credentials.token))
+        if call.request.method != "POST" or "password" in call.request.query_params:
+            raise Refusal(405, "Send username and password in the body of a POST request, not in the URL.")
+        user = self._sign_in(call)
+        minutes = whole_number(call.fields, "expiration", _DEFAULT_LIFETIME_MIN)
+        return Answer(_token_document(self._portal.tokens.issue(user.name, minutes * 60)))
+
+    def is_service_name_available(self, call: Call) -> Answer:
+        """Tell whether createService would take a name."""
+        wanted = call.fields.get("type", "").lower()
+        kind = next((kind for kind in ServiceKind if kind.item_type.lower() == wanted), ServiceKind.FEATURES)
+        service = ServiceName(kind, call.fields.get("name", ""))
+        return Answer({"available": self._portal.services.is_available(service, call.user)})
+
+    def search(self, call: Call) -> Answer:
+        """Find items; `num` repeats the page size that was asked for, whatever was found (contract 4.3)."""
+        search = Search(
+            query=call.fields.get("q", ""),
+            start=whole_number(call.fields, "start", 1),
+            num=min(whole_number(call.fields, "num", 10), LARGEST_PAGE),
+            sort_field=call.fields.get("sortField", ""),
+            sort_order="desc" if call.fields.get("sortOrder") == "desc" else "asc",
+        )
+        found = search_items(self._portal.items, search, call.visitor)
+        return Answer(
+            {
+                "query": search.query,
+                "total": found.total,
+                "start": search.start,
+                "num": search.num,
+                "nextStart": found.next_start,
+                "results": [item_document(item, self._portal.base_url) for item in found.items],
+            }
+        )
+
+    def _sign_in(self, call: Call) -> User:
+        name = call.fields.get("username", "")
+        client = call.request.client.host if call.request.client else ""
+        self._portal.throttle.check(client, name)
+        try:
+            return self._portal.users.verify(name, call.fields.get("password", ""))
+        except BadCredentials:
+            self._portal.throttle.count_failure(client, name)
+            raise
+
+    def _exchanged(self, value: str) -> dict[str, JsonValue]:
+        """Return the same token again: one portal, one kind of token (contract 3.3)."""
+        tokens = self._portal.tokens
+        return _token_document(Token(value, tokens.user_of(value).name, tokens.expires_ms(value)))
+
+    def _user_document(self, user: User) -> dict[str, JsonValue]:
+        return {
+            "username": user.name,
+            "fullName": user.name,
+            "role": _ROLE_NAMES[user.role],
+            "privileges": [*_PRIVILEGES[user.role]],
+            "orgId": self._portal.organisation,
+            "access": "org",
+            "groups": [],
+            "created": user.created_ms,
+        }
+
+
+def _token_document(token: Token) -> dict[str, JsonValue]:
+    return {"token": token.value, "expires": token.expires_ms, "ssl": True}
