@@ -86,8 +86,8 @@ class Inference:
     value_range: tuple[float, float]
     merge: str = "crop"
     """For pixels: a name in `MERGES`; `blend` needs a model that gives probabilities."""
-    exclude_truncated: bool = True
-    """For objects: drop those that the border of their tile cuts off (`exclude_pad_detections`)."""
+    exclude_pad_detections: bool = True
+    """For objects: drop those that the border of their tile cuts off."""
 
 
 def classify_block(block: Block, inference: Inference, reporter: Reporter) -> tuple[Labels, Statistics]:
@@ -143,6 +143,6 @@ def _settle(detections: Detections, tile: Tile, valid: Mask, inference: Inferenc
     """Return the detections of a tile that count, in pixels of the grid."""
     grid = inference.tiling.grid_window
     # Without padding no neighbour sees a truncated object whole: dropping it would lose it.
-    if inference.exclude_truncated and inference.tiling.padding:
+    if inference.exclude_pad_detections and inference.tiling.padding:
         detections = exclude_truncated(detections, tile, grid)
     return keep_centred(clip_to_grid(move_to_grid(detections, tile), grid), tile, valid)
