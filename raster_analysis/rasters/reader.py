@@ -1,0 +1,145 @@
+"""Reading a view on its raster's own grid: any window, with everything that makes a pixel invalid."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterioWindow
+
+from raster_analysis.errors import RasterError
+from raster_analysis.grid import Window
+from raster_analysis.pixels import Pixels
+from raster_analysis.rasters.dataset import grid_of, has_dataset_mask, open_raster, read_errors
+from raster_analysis.rasters.mask import PolygonMask
+from raster_analysis.rasters.warp import Warper
+from raster_analysis.seams import RasterView
+
+
+class NativeBands:
+    """Bands of an opened raster, in pixels of its own grid."""
+
+    def __init__(self, dataset: DatasetReader, view: RasterView) -> None:
+        self.dataset = dataset
+        self._view = view
+        self._indexes = [band + 1 for band in view.bands]
+        self._nodata = [dataset.nodatavals[band] for band in view.bands]
+        colors = dataset.colorinterp
+        self._alpha = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
+        self._stored_mask = has_dataset_mask(dataset)
+
+    def read(self, window: Window, reduction: int = 1) -> Pixels:
+        """Return a window of the raster's grid; where it reaches over the edges, 0 and not valid.
+
+        With a `reduction` of n, n x n pixels are averaged into one; the window then counts reduced
+        pixels, whose grid is anchored at the raster's top-left pixel and ends with its last whole n x n.
+        """
+        height, width = self.dataset.height // reduction, self.dataset.width // reduction
+        inside = window.intersect(Window(0, 0, height, width))
+        data = np.zeros((len(self._indexes), window.height, window.width), self._view.dtype)
+        mask = np.zeros((window.height, window.width), np.bool_)
+        if inside.size:
+            at = inside.shift(-window.row, -window.col).slices
+            data[:, *at], mask[at] = self._read_inside(inside, reduction)
+        return Pixels(data, mask, window)
+
+    def _read_inside(self, window: Window, reduction: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        data = self._read_bands(self._indexes, window, reduction)
+        mask = self._valid(data)
+        if self._alpha:
+            mask &= self._read_bands([self._alpha], window, reduction)[0] > 0
+        if self._stored_mask:
+            mask &= self._read_stored_mask(window, reduction)
+        data[:, ~mask] = 0
+        return data, mask
+
+    def _valid(self, data: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+        """Return where every band holds a value: not its nodata, and a finite number."""
+        mask = np.ones(data.shape[1:], np.bool_)
+        for band, nodata in zip(data, self._nodata, strict=True):
+            if band.dtype.kind == "f":
+                mask &= np.isfinite(band)
+            # As Python numbers, a nodata outside the type's range compares as different everywhere.
+            if nodata is not None and not np.isnan(nodata):
+                mask &= band != (band.dtype.type(nodata) if band.dtype.kind == "f" else nodata)
+        return mask
+
+    def _read_bands(self, indexes: list[int], window: Window, reduction: int) -> npt.NDArray[np.generic]:
+        with read_errors(self._view.handle):
+            pixels: npt.NDArray[np.generic] = self.dataset.read(
+                indexes,
+                window=_scaled(window, reduction),
+                out_shape=(len(indexes), window.height, window.width),
+                out_dtype=self._view.dtype,
+                resampling=Resampling.average if reduction > 1 else Resampling.nearest,
+            )
+        return pixels
+
+    def _read_stored_mask(self, window: Window, reduction: int) -> npt.NDArray[np.bool_]:
+        with read_errors(self._view.handle):
+            stored: npt.NDArray[np.uint8] = self.dataset.read_masks(
+                1, window=_scaled(window, reduction), out_shape=(window.height, window.width)
+            )
+        return stored > 0
+
+
+class GdalReader:
+    """An opened view (the `RasterReader` seam). One thread at a time."""
+
+    def __init__(self, view: RasterView) -> None:
+        self.view = view
+        self._polygons = PolygonMask(view.mask_wkt, view.grid) if view.mask_wkt else None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        bands = NativeBands(self._stack.enter_context(open_raster(self.view.handle)), self.view)
+        self._source = (
+            Warper(bands, self.view, grid_of(bands.dataset)) if self.view.resample else _Shifted(bands, self.view)
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def read(self, window: Window) -> Pixels:
+        """Return a window of the view's grid; invalid pixels are 0.
+
+        Raises:
+            RasterError: the file is damaged or cut short.
+            InputChanged: it is no longer the file that was resolved.
+        """
+        pixels = self._source.read(window)
+        if self._polygons is None:
+            return pixels
+        mask = pixels.mask & self._polygons.read(window)
+        pixels.data[:, ~mask] = 0
+        return Pixels(pixels.data, mask, window)
+
+
+class _Shifted:
+    """A view that is a window of the raster's own grid."""
+
+    def __init__(self, bands: NativeBands, view: RasterView) -> None:
+        col, row = ~bands.dataset.transform * (view.grid.transform.c, view.grid.transform.f)
+        self._bands = bands
+        self._row, self._col = round(row), round(col)
+        if max(abs(row - self._row), abs(col - self._col)) > 0.01:
+            raise RasterError(f"the view of {view.handle.title!r} does not lie on the raster's own grid")
+
+    def read(self, window: Window) -> Pixels:
+        """Return a window of the view's grid."""
+        native = self._bands.read(window.shift(self._row, self._col))
+        return Pixels(native.data, native.mask, window)
+
+
+def _scaled(window: Window, reduction: int) -> RasterioWindow:
+    return RasterioWindow(
+        window.col * reduction, window.row * reduction, window.width * reduction, window.height * reduction
+    )

@@ -1,0 +1,154 @@
+"""Reading a view on another grid than the raster's own: pixels are warped while they are read.
+
+A pixel has the same value through whatever window it is read: GDAL approximates coordinates over the
+area that it is asked for, so the area is always the same, a square of the view's grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.warp import Resampling, reproject, transform
+
+from raster_analysis.grid import Grid, Window
+from raster_analysis.pixels import Pixels
+from raster_analysis.rasters.dataset import read_errors
+from raster_analysis.seams import RasterView
+
+SQUARE_PX = 256
+"""Side of the squares that are warped as one."""
+KEPT_BYTES = 64 * 1024**2
+"""Warped squares kept for the next window, which overlaps this one by its padding."""
+_EDGE_POINTS = 21
+
+
+class SourceBands(Protocol):
+    """What a warper reads from: windows of the raster's own grid, optionally reduced."""
+
+    def read(self, window: Window, reduction: int = 1) -> Pixels:
+        """Return a window; pixels over the edges are 0 and not valid."""
+
+
+class Warper:
+    """A view whose pixels are interpolated: bilinear for values, nearest for validity."""
+
+    def __init__(self, bands: SourceBands, view: RasterView, native: Grid) -> None:
+        self._bands = bands
+        self._view = view
+        self._target_crs, self._source_crs = CRS.from_wkt(view.grid.crs), CRS.from_wkt(native.crs)
+        self._reduction = max(1, math.floor(_shrinking(native, view.grid, self._source_crs, self._target_crs)))
+        scale = Affine.scale(self._reduction)
+        self._reduced = Grid(
+            native.crs,
+            native.transform @ scale,
+            max(1, native.height // self._reduction),
+            max(1, native.width // self._reduction),
+        )
+        self._kept: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
+        square_bytes = SQUARE_PX**2 * (len(view.bands) * np.dtype(view.dtype).itemsize + 1)
+        self._kept_squares = max(4, KEPT_BYTES // square_bytes)
+
+    def read(self, window: Window) -> Pixels:
+        """Return a window of the view's grid."""
+        data = np.zeros((len(self._view.bands), window.height, window.width), self._view.dtype)
+        mask = np.zeros((window.height, window.width), np.bool_)
+        inside = window.intersect(self._view.grid.window)
+        for square in _squares_over(inside):
+            pixels = self._square(square)
+            part = square.intersect(inside)
+            to, at = part.shift(-window.row, -window.col).slices, part.shift(-square.row, -square.col).slices
+            data[:, *to], mask[to] = pixels.data[:, *at], pixels.mask[at]
+        return Pixels(data, mask, window)
+
+    def _square(self, square: Window) -> Pixels:
+        key = (square.row, square.col)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        self._kept[key] = pixels = self._warp(square)
+        if len(self._kept) > self._kept_squares:
+            self._kept.popitem(last=False)
+        return pixels
+
+    def _warp(self, square: Window) -> Pixels:
+        target = self._view.grid.crop(square)
+        window = self._source_window(target)
+        if not window.size:
+            empty = np.zeros((len(self._view.bands), square.height, square.width), self._view.dtype)
+            return Pixels(empty, np.zeros(empty.shape[1:], np.bool_), square)
+        source = self._bands.read(window, self._reduction)
+        data, mask = self._interpolate(source, self._reduced.crop(window), target)
+        return Pixels(data, mask, square)
+
+    def _source_window(self, target: Grid) -> Window:
+        """Return the reduced pixels that can touch `target`, with the reach of the interpolation."""
+        xs, ys = _edge_points(target)
+        with read_errors(self._view.handle):
+            xs, ys = transform(self._target_crs, self._source_crs, xs, ys)
+        points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        if not points:
+            return Window(0, 0, 0, 0)
+        cols, rows = zip(*((~self._reduced.transform) * point for point in points), strict=True)
+        row, col = math.floor(min(rows)) - 4, math.floor(min(cols)) - 4
+        bottom, right = math.ceil(max(rows)) + 4, math.ceil(max(cols)) + 4
+        return Window(row, col, bottom - row, right - col).intersect(self._reduced.window)
+
+    def _interpolate(
+        self, source: Pixels, grid: Grid, target: Grid
+    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        """Return values weighted over valid neighbours only, so that nodata does not bleed into them."""
+        kind = np.dtype(self._view.dtype)
+        # float32 holds 8 and 16 bit values exactly.
+        work = np.dtype("float32") if kind.itemsize <= 2 or kind == np.float32 else np.dtype("float64")
+        weights = source.mask.astype(work)
+        values = self._resample(source.data.astype(work), grid, target, Resampling.bilinear)
+        total = self._resample(weights[None], grid, target, Resampling.bilinear)[0]
+        mask = (self._resample(weights[None], grid, target, Resampling.nearest)[0] > 0.5) & (total > 0)
+        values = np.divide(values, total, out=np.zeros_like(values), where=mask)
+        return (np.rint(values) if kind.kind in "iu" else values).astype(kind), mask
+
+    def _resample(
+        self, bands: npt.NDArray[np.generic], grid: Grid, target: Grid, method: Resampling
+    ) -> npt.NDArray[np.generic]:
+        out = np.zeros((len(bands), target.height, target.width), bands.dtype)
+        with read_errors(self._view.handle):
+            reproject(
+                bands,
+                out,
+                src_transform=grid.transform,
+                src_crs=self._source_crs,
+                dst_transform=target.transform,
+                dst_crs=self._target_crs,
+                resampling=method,
+                num_threads=1,
+            )
+        return out
+
+
+def _squares_over(window: Window) -> list[Window]:
+    """Return the squares, anchored at the grid's corner, that `window` touches."""
+    rows = range(window.row // SQUARE_PX, -(-(window.row + window.height) // SQUARE_PX))
+    cols = range(window.col // SQUARE_PX, -(-(window.col + window.width) // SQUARE_PX))
+    return [Window(r * SQUARE_PX, c * SQUARE_PX, SQUARE_PX, SQUARE_PX) for r in rows for c in cols]
+
+
+def _edge_points(grid: Grid) -> tuple[list[float], list[float]]:
+    steps = np.linspace(0, 1, _EDGE_POINTS)
+    points = [grid.transform * (c * grid.width, r * grid.height) for r in steps for c in steps]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _shrinking(native: Grid, target: Grid, source_crs: CRS, target_crs: CRS) -> float:
+    """Return how many native pixels lie along one pixel of `target`, at the middle of it."""
+    row, col = target.height / 2, target.width / 2
+    corners = [target.transform * (c, r) for c, r in ((col, row), (col + 1, row), (col, row + 1))]
+    xs, ys = transform(target_crs, source_crs, [x for x, _ in corners], [y for _, y in corners])
+    (c0, r0), (c1, r1), (c2, r2) = ((~native.transform) * (x, y) for x, y in zip(xs, ys, strict=True))
+    shrinking = min(math.hypot(c1 - c0, r1 - r0), math.hypot(c2 - c0, r2 - r0))
+    return shrinking if math.isfinite(shrinking) else 1.0
