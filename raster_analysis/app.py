@@ -1,0 +1,171 @@
+"""Composition root of the server: settings to implementations to an ASGI app. It imports neither torch nor GDAL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+
+from raster_analysis.executors.processes import ProcessExecutor
+from raster_analysis.jobs.dispatcher import Dispatcher, Policy
+from raster_analysis.jobs.store import Store
+from raster_analysis.portal.portal import Portal
+from raster_analysis.portal.portal import Settings as PortalSettings
+from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
+from raster_analysis.rest.directory import Directory
+from raster_analysis.rest.doors import Doors
+from raster_analysis.rest.endpoint import Desk, Endpoint
+from raster_analysis.rest.gpserver import GPServer
+from raster_analysis.rest.health import Checks, Health
+from raster_analysis.rest.journal import Journal
+from raster_analysis.rest.login import Login
+from raster_analysis.rest.pages import Pages
+from raster_analysis.rest.site import Lifespan, make_site
+from raster_analysis.rest.urls import Urls
+from raster_analysis.settings import Settings
+from raster_analysis.task import Executor
+from raster_analysis.tool import Tool
+from raster_analysis.tools import TOOLS
+
+logger = logging.getLogger(__name__)
+
+Tools = Mapping[str, Tool[Any]]
+
+_SLOT_ENTRY = "raster_analysis.worker:open_bench"
+"""By name only: importing it would bring torch and GDAL into the server."""
+
+_KEEP_ALIVE_S = 75
+"""Longer than clients pause between polls: a connection closed under a submitJob is lost work (contract 12.4)."""
+_FREE_BYTES = 256 * 1024**2
+"""Below this the server says that it is not ready (guess)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What one server is made of."""
+
+    settings: Settings
+    portal: Portal
+    store: Store
+    dispatcher: Dispatcher
+
+    def close(self) -> None:
+        """Stop the work, then let go of the files."""
+        self.dispatcher.close()
+        self.store.close()
+        self.portal.close()
+
+
+def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS) -> Rooms:
+    """Open the data folder; nothing runs before the dispatcher is started."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    portal = Portal(
+        PortalSettings(settings.data, settings.public_url, stores=settings.stores, name=settings.portal_name)
+    )
+    store = Store.open(settings.data / "jobs.sqlite")
+    dispatcher = Dispatcher(
+        tools,
+        store,
+        executor or ProcessExecutor(_SLOT_ENTRY, settings.slot_environments()),
+        portal,
+        settings.data,
+        policy=Policy(retention=dt.timedelta(days=settings.job_retention_days)),
+    )
+    return Rooms(settings, portal, store, dispatcher)
+
+
+def create_app(settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS) -> Starlette:
+    """Return the server as an ASGI app; its jobs run between the start and the end of its lifespan."""
+    rooms = open_rooms(settings, executor, tools=tools)
+    urls = Urls(settings.public_url)
+    answers: Counter[int] = Counter()
+    desk = Desk(rooms.portal.tokens, Pages(urls, settings.portal_name), settings.form_limit)
+    journal = Middleware(Journal, answers=answers)
+    app = make_site(desk, list_endpoints(rooms, urls, answers), lifespan=_lifespan(rooms), middleware=[journal])
+    app.state.rooms = rooms
+    return app
+
+
+def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list[Endpoint]:
+    """Return every route of the server but those of the site itself."""
+    portal = rooms.portal
+    doors = Doors(portal.users, portal.tokens, portal.throttle)
+    services = (
+        Login(doors, urls),
+        Directory(urls, portal.items),
+        GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
+        Health(_checks(rooms), lambda: _gauges(rooms, answers)),
+    )
+    return [endpoint for service in services for endpoint in service.endpoints()]
+
+
+def serve(settings: Settings) -> None:
+    """Serve until the process is told to stop."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = create_app(settings)
+    tls = None if settings.http else _certificate(settings)
+    logger.info("serving %s", settings.public_url)
+    uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=5,
+        )
+    ).run()
+
+
+def _certificate(settings: Settings) -> CertificateFiles:
+    if settings.certificate and settings.key:
+        return CertificateFiles(settings.certificate, settings.key)
+    host = urlsplit(settings.public_url).hostname or settings.host
+    return ensure_certificate(settings.data / "tls", host, now=dt.datetime.now(dt.UTC))
+
+
+def _lifespan(rooms: Rooms) -> Lifespan:
+    @asynccontextmanager
+    async def run(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            await run_in_threadpool(rooms.dispatcher.start)
+            yield
+        finally:
+            await run_in_threadpool(rooms.close)
+
+    return run
+
+
+def _checks(rooms: Rooms) -> Checks:
+    return {
+        "portal": lambda: rooms.portal.users.list() is not None,
+        "jobs": lambda: rooms.store.of_user("", limit=1) == [],
+        "disk": lambda: shutil.disk_usage(rooms.settings.data).free > _FREE_BYTES,
+    }
+
+
+def _gauges(rooms: Rooms, answers: Mapping[int, int]) -> dict[str, float]:
+    jobs = Counter(job.status.value for job in rooms.store.unfinished())
+    return {
+        "slots": rooms.dispatcher.executor.slots,
+        "disk_free_bytes": shutil.disk_usage(rooms.settings.data).free,
+        **{f'jobs{{status="{status}"}}': count for status, count in jobs.items()},
+        **{f'http_answers_total{{status="{status}"}}': count for status, count in answers.items()},
+    }

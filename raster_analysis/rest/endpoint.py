@@ -1,0 +1,118 @@
+"""Endpoints: what a route is before and after its own work: fields, format, caller, answer, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from raster_analysis.errors import TokenRequired
+from raster_analysis.portal.users import User
+from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
+from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
+from raster_analysis.rest.fields import Fields, read_fields
+from raster_analysis.rest.formats import Answer, Format, choose_format, json_response
+from raster_analysis.rest.pages import Pages, Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One admitted request, as the work behind a route sees it."""
+
+    path: Mapping[str, str]
+    fields: Mapping[str, str]
+    files: Mapping[str, UploadFile]
+    visitor: User | None
+    format: Format
+    request: Request
+    credentials: Credentials
+
+    @property
+    def user(self) -> User:
+        """Return the caller of a route that lets in users only."""
+        if self.visitor is None:
+            raise TokenRequired("Token Required")
+        return self.visitor
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A route with its access policy. The work is synchronous and runs in a thread."""
+
+    path: str
+    work: Callable[[Call], Answer | Response]
+    policy: Policy
+    changes: bool = False
+    """Whether the request changes something: a browser session must post it with a CSRF token."""
+    limit: int | None = None
+    """Largest body in bytes, when it is not that of an ordinary form."""
+    default_format: Format = Format.HTML
+    methods: tuple[str, ...] = field(default=("GET", "POST"))
+    """Clients post to read-only resources too (contract 1.13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Serves endpoints: everything they have in common."""
+
+    identities: Identities
+    pages: Pages
+    form_limit: int
+
+    def route(self, endpoint: Endpoint) -> Route:
+        """Return the route that serves an endpoint."""
+
+        async def serve(request: Request) -> Response:
+            try:
+                async with read_fields(request, endpoint.limit or self.form_limit) as fields:
+                    return await run_in_threadpool(self._answer, endpoint, request, fields)
+            except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
+                return self.refuse(request, request.query_params, error)
+
+        return Route(endpoint.path, serve, methods=list(endpoint.methods))
+
+    def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response:
+        try:
+            wanted = choose_format(fields.texts, endpoint.default_format)
+            credentials = credentials_of(request, fields.texts, html=wanted is Format.HTML)
+            visitor = admit(endpoint.policy, credentials, self.identities)
+            if endpoint.changes and credentials.session:
+                _check_browser(request, credentials, fields.texts)
+            call = Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
+            return self._show(call, endpoint.work(call))
+        except Exception as error:  # noqa: BLE001
+            return self.refuse(request, fields.texts, error)
+
+    def _show(self, call: Call, answer: Answer | Response) -> Response:
+        if isinstance(answer, Response):
+            return answer
+        if call.format is Format.HTML:
+            return self.pages.show(answer, _visit(call))
+        return json_response(answer.document, pretty=call.format is Format.PJSON)
+
+    def refuse(self, request: Request, fields: Mapping[str, str], error: Exception) -> Response:
+        """Return the answer to a request that failed, in the format it asked for."""
+        refusal = refusal_of(error)
+        document = envelope(refusal.code, refusal.message, refusal.details)
+        wanted = fields.get("f", "html").lower()
+        if wanted not in ("", "html"):
+            return json_response(document, pretty=wanted == "pjson")
+        if isinstance(error, TokenRequired):
+            return RedirectResponse(self.pages.sign_in_url(request.url.path), 303)
+        return self.pages.show(Answer(document, "error.html"), Visit(request.url.path))
+
+
+def _check_browser(request: Request, credentials: Credentials, fields: Mapping[str, str]) -> None:
+    if request.method != "POST":
+        raise Refusal(405, "Use the form on the page for this.")
+    credentials.check_csrf(fields.get("csrf", ""))
+
+
+def _visit(call: Call) -> Visit:
+    name = call.visitor.name if call.visitor else None
+    return Visit(call.request.url.path, name, call.credentials.csrf_token)

@@ -1,0 +1,83 @@
+"""Pages: the browsable directory, rendered on the server and useful without JavaScript."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse
+
+from raster_analysis.rest.formats import Answer
+from raster_analysis.rest.tasks import display_name
+from raster_analysis.rest.urls import LOGIN, SERVICES, Urls
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who looks at a page, and where."""
+
+    path: str
+    user: str | None = None
+    csrf_token: str = ""
+
+
+class Pages:
+    """Renders answers as HTML; every value is escaped by the template engine."""
+
+    def __init__(self, urls: Urls, title: str) -> None:
+        self.urls = urls
+        self._title = title
+        self._environment = Environment(
+            loader=PackageLoader("raster_analysis.rest"),
+            autoescape=select_autoescape(default=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters["pretty"] = _pretty
+        self._environment.filters["words"] = display_name
+
+    def show(self, answer: Answer, visit: Visit) -> HTMLResponse:
+        """Return the page of an answer."""
+        root = self.urls.path
+        html = self._environment.get_template(answer.page).render(
+            document=answer.document,
+            visit=visit,
+            site=self._title,
+            root=root,
+            crumbs=_crumbs(root, visit.path),
+            sign_in=self.sign_in_url(visit.path),
+            **answer.view,
+        )
+        return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+    def sign_in_url(self, path: str) -> str:
+        """Return where to sign in, coming back to `path` afterwards."""
+        return f"{self.urls.path}{LOGIN}?next={quote(path)}"
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _crumbs(root: str, path: str) -> list[tuple[str, str]]:
+    """Return (label, link) for each directory above and including a page of the services directory."""
+    inner = path.removeprefix(root)
+    if not inner.startswith(SERVICES):
+        return []
+    parts = [part for part in inner.removeprefix(SERVICES).split("/") if part]
+    crumbs = [("Services", root + SERVICES)]
+    link = root + SERVICES
+    for part in parts:
+        link = f"{link}/{quote(part)}"
+        # These levels have no page of their own.
+        if part not in ("RasterAnalysisTools", "results", "inputs"):
+            crumbs.append((part, link))
+    return crumbs

@@ -1,0 +1,92 @@
+"""Settings of the server: command line first, then `RASTER_ANALYSIS_*` in the environment, then these defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything an operator can choose. Read by the composition roots only."""
+
+    model_config = SettingsConfigDict(env_prefix="RASTER_ANALYSIS_", frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` for all."""
+    port: int = Field(default=8443, ge=1, le=65535)
+    data: Path = Path("data")
+    """Folder for the database, items, job files, the certificate."""
+    http: bool = False
+    """Plain HTTP instead of TLS, for use behind a proxy; ArcGIS clients insist on TLS."""
+    base_url: str | None = None
+    """Where clients reach the server; every URL in an answer begins with it, never with a Host header."""
+    certificate: Path | None = None
+    """PEM chain to use instead of the self-signed one; wants `key` as well."""
+    key: Path | None = None
+    portal_name: str = "Raster Analysis"
+    stores: dict[str, Path] = Field(default_factory=dict)
+    """Folders that requests may name: `/fileShares/<name>/...`; in the environment a JSON object."""
+
+    slots: int = Field(default=1, ge=0)
+    """Worker processes besides those of `gpus`; each uses several CPU threads."""
+    gpus: tuple[str, ...] = ()
+    """GPUs that get a worker process of their own, e.g. `0` and `1`. Without any, workers use what they find."""
+    memory_limit: ByteSize = ByteSize(4 * 1024**3)
+    """Working memory of one slot above its loaded model, e.g. `6GiB`."""
+    allow_untrusted_code: bool = False
+    """Whether packages that carry Python code may run."""
+    job_retention_days: float = Field(default=30, gt=0)
+    """How long finished jobs and their messages are kept."""
+
+    token_minutes: int = Field(default=60, ge=5)
+    """Lifetime of a token when the client asks for none."""
+    token_minutes_limit: int = Field(default=20160, ge=5)
+    """Longest lifetime a client can ask for (two weeks, as ArcGIS portals have it)."""
+
+    form_limit: ByteSize = ByteSize(2 * 1024**2)
+    """Largest request without files; room for a mask polygon of some 50,000 vertices."""
+    upload_limit: ByteSize = ByteSize(512 * 1024**2)
+    """Largest request with files; clients send parts of up to 105 MB (contract 4.1)."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.slots and not self.gpus:
+            raise ValueError("slots 0 and no gpus: nothing would run jobs; give slots=1 or a GPU")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; give both or neither")
+        return self
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_absolute_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError(f"base_url {value!r} must begin with https:// or http://")
+        return value.rstrip("/") if value else None
+
+    @property
+    def public_url(self) -> str:
+        """Return the URL that all answers build on, without a trailing slash."""
+        if self.base_url:
+            return self.base_url
+        everywhere = self.host in ("0.0.0.0", "::", "")  # noqa: S104 (compared, not bound)
+        host = "localhost" if everywhere else f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self.http else 'https'}://{host}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give another process the same settings."""
+        values = self.model_copy(update={"data": self.data.resolve()}).model_dump(mode="json", exclude_none=True)
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+        return {f"RASTER_ANALYSIS_{name.upper()}": text for name, text in texts.items()}
+
+    def slot_environments(self) -> list[dict[str, str]]:
+        """Return the variables of each slot: these settings, its device, its share of the CPU's cores."""
+        count = self.slots + len(self.gpus)
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 else {}
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if self.gpus else {}
+        devices = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in self.gpus] + [hidden] * self.slots
+        return [self.environment() | threads | device for device in devices]
