@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Report:
     def progress(self, fraction: float) -> None:
         """Send how much is done, unless that was said a moment ago."""
         now = time.monotonic()
-        if now - self._sent_s >= PROGRESS_EVERY_S:
+        if math.isfinite(fraction) and now - self._sent_s >= PROGRESS_EVERY_S:
             self._sent_s = now
             self.send(Progress(fraction))
 
