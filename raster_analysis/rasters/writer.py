@@ -29,6 +29,7 @@ from raster_analysis.grid import Grid, Window
 from raster_analysis.rasters.attribute_table import attribute_table_path, build_attribute_table
 from raster_analysis.rasters.coverage import Coverage
 from raster_analysis.rasters.gdal_log import gdal_errors_raise
+from raster_analysis.rasters.majority import halve
 from raster_analysis.rasters.staging import check_free_space, disk_errors, staged
 from raster_analysis.seams import LegendEntry
 
@@ -90,7 +91,8 @@ def write_classified(path: Path, raster: ClassifiedRaster, blocks: Blocks) -> No
         draft.parent.mkdir()
         with gdal_errors_raise(path.name):
             digests = _write_draft(draft, path, raster, blocks)
-            with _failures(path):
+            # The draft's overviews lie beside it; inputs must never be opened like that.
+            with _failures(path), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
                 _build_overviews(draft, raster)
                 _copy_to_cog(draft, final, raster)
                 _verify(final, draft, digests)
@@ -144,13 +146,36 @@ def _draft_profile(raster: ClassifiedRaster) -> dict[str, object]:
 
 
 def _build_overviews(draft: Path, raster: ClassifiedRaster) -> None:
-    factors = _overview_factors(raster.grid)
-    classes = np.dtype(raster.dtype).kind in "iu"
-    with rasterio.Env(GDAL_NUM_THREADS=_THREADS), rasterio.open(draft, "r+", driver="GTiff") as dataset:
+    with rasterio.open(draft, "r+", driver="GTiff") as dataset:
         if raster.has_colormap:
             dataset.write_colormap(1, _colormap(raster))
+    factors = _overview_factors(raster.grid)
+    if not factors:
+        return
+    if np.dtype(raster.dtype).kind == "f":
+        _add_overviews(draft, factors, Resampling.average)
+        return
+    half = _write_half(draft, raster)
+    _add_overviews(half, factors[:-1], Resampling.mode)
+
+
+def _write_half(draft: Path, raster: ClassifiedRaster) -> Path:
+    """Write the first overview, as the first image of the .ovr file that GDAL looks for; return its path."""
+    half = draft.with_name(f"{draft.name}.ovr")
+    height, width = -(-raster.grid.height // 2), -(-raster.grid.width // 2)
+    profile = {**_draft_profile(raster), "height": height, "width": width}
+    with rasterio.open(draft, driver="GTiff") as source, rasterio.open(half, "w", **profile) as target:
+        for window in raster.grid.window.split(_CHUNK_PX, _CHUNK_PX):
+            pixels = halve(source.read(1, window=_rasterio(window)), raster.nodata)
+            row, col = window.row // 2, window.col // 2
+            target.write(pixels, 1, window=RasterioWindow(col, row, pixels.shape[1], pixels.shape[0]))
+    return half
+
+
+def _add_overviews(path: Path, factors: list[int], method: Resampling) -> None:
+    with rasterio.Env(GDAL_NUM_THREADS=_THREADS), rasterio.open(path, "r+", driver="GTiff") as dataset:
         if factors:
-            dataset.build_overviews(factors, Resampling.mode if classes else Resampling.average)
+            dataset.build_overviews(factors, method)
 
 
 def _copy_to_cog(draft: Path, final: Path, raster: ClassifiedRaster) -> None:
