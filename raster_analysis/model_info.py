@@ -84,3 +84,5 @@ class Engine:
     nms_overlap: float | None = None
     probabilities: bool = False
     """Give probabilities instead of class indexes (blend merging needs them)."""
+    predict_background: bool | None = None
+    """False: index 0 is never chosen. None: the model's default (dlpk 4.7)."""

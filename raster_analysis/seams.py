@@ -169,3 +169,13 @@ class Models(Protocol):
 
     def load(self, handle: Handle, engine: Engine) -> Model:
         """Return the model ready to run, from memory when it was loaded with the same engine before."""
+
+    def settle(
+        self, handle: Handle, engine: Engine, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]
+    ) -> tuple[Engine, tuple[str, ...]]:
+        """Return the engine with no `auto` and no 0 left, and why, a sentence each.
+
+        Called once for a job, in its plan phase, with tiles sampled from its raster (see `Model.classify`):
+        reduced precision is chosen only when it agrees with fp32 on them, so that every slot and every
+        resumed run uses the same engine whatever block it starts with.
+        """
