@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS ?= openvino,torch,parquet,dev
 
-.PHONY: demo test check install clean
+.PHONY: demo test check types install clean
 
 demo: install
 	$(BIN)/raster-analysis demo --out demo-output
@@ -18,7 +18,13 @@ test: install
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(MAKE) types
+
+# mypy does not know that tools/ is raster_analysis.tools, so it is shown a copy where it lies inside.
+types: install
+	rm -rf build/typed && mkdir -p build/typed
+	cp -r dlpk raster_analysis build/typed/ && cp -r tools build/typed/raster_analysis/tools
+	cd build/typed && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml
 
 install: $(VENV)/.installed
 

@@ -65,7 +65,7 @@ def expand(patterns: tuple[str, ...]) -> list[str]:
     """Return the files that the patterns name, each once, in order; a plain path stands for itself."""
     found: dict[str, None] = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
+        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
         if not matches:
             raise ParameterError([f"no file matches {pattern!r}"])
         found.update(dict.fromkeys(matches))

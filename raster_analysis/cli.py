@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from raster_analysis.errors import RasterAnalysisError
+from raster_analysis.service_cli import COMMANDS
+from raster_analysis.user_errors import user_errors
 
 Parameters = Sequence[click.Parameter]
 
@@ -79,13 +80,15 @@ _add(
     [click.Option(["--merge"], type=click.Choice(["crop", "blend"]), help="How overlapping tiles become one raster.")],
     RUN_OPTIONS,
 )  # fmt: skip
+for command in COMMANDS:
+    main.add_command(command)
 
 
 def _run_files(tool: str, suffix: str, options: dict[str, Any]) -> None:
     batch_room = importlib.import_module("raster_analysis.batch")  # brings GDAL, which `serve` must keep out
     files = tuple(options.pop(name) for name in ("rasters", "model", "out"))
     as_json = options.pop("as_json")
-    with _user_errors():
+    with user_errors():
         options["extent"] = _parse_extent(options["extent"])
         batch = batch_room.Batch(tool, *files, suffix, options)
         outcomes = [_print_outcome(outcome, as_json=as_json) for outcome in batch_room.run_batch(batch, quiet=as_json)]
@@ -115,15 +118,3 @@ def _parse_extent(text: str | None) -> dict[str, float] | None:
     except ValueError:
         raise click.BadParameter(f"{text!r} is not xmin,ymin,xmax,ymax", param_hint="--extent") from None
     return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
-
-
-class _user_errors:  # noqa: N801 - read as a word of the `with` statement
-    """Turn an error meant for the user into one line and exit code 2."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RasterAnalysisError):
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)

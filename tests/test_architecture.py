@@ -22,7 +22,19 @@ RANKS: list[set[str]] = [
     {"jobs", "executors", "inference", "portal", "layers"},
     {"tools"},
     {"rest"},
-    {"app", "worker", "api", "batch", "progress", "demo", "cli", "__main__"},
+    {
+        "app",
+        "worker",
+        "api",
+        "batch",
+        "progress",
+        "rest_client",
+        "demo",
+        "cli",
+        "service_cli",
+        "user_errors",
+        "__main__",
+    },
 ]
 HEAVY = {
     "torch": {"raster_analysis.models"},

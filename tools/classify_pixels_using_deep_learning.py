@@ -11,7 +11,7 @@ from raster_analysis.inference.blocks import load_labels, save_labels
 from raster_analysis.inference.merge import OutputValues
 
 from raster_analysis.grid import Window
-from raster_analysis.inference.pipeline import classify_block
+from raster_analysis.inference.pipeline import Inference, classify_block
 from raster_analysis.inference.preparation import Request, make_plan, read_preparation
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.model_info import ModelInfo, Task
@@ -56,15 +56,13 @@ def plan(parameters: ClassifyParameters, context: Context) -> Plan:
     return make_plan(request, context)
 
 
-def run_block(block: Block, plan: Plan, parameters: ClassifyParameters, context: Context) -> BlockResult:  # noqa: ARG001
+def run_block(block: Block, plan: Plan, parameters: ClassifyParameters, context: Context) -> BlockResult:
     """Classify one block into a file of raster values."""
     preparation = read_preparation(plan)
     model = context.models.load(context.handle("model"), preparation.engine)
     with context.rasters.open(preparation.view) as reader:
-        labels, statistics = classify_block(
-            block, preparation.tiling, reader, model,
-            value_range=preparation.value_range, merge=preparation.merge, report=context.report,
-        )  # fmt: skip
+        inference = Inference(reader, model, preparation.tiling, preparation.value_range, merge=preparation.merge)
+        labels, statistics = classify_block(block, inference, context.report)
     file = f"block-{block.index:06d}.npy"
     digest = save_labels(context.folder / file, labels)
     return BlockResult(block.index, file, digest, statistics)

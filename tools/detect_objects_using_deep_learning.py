@@ -13,7 +13,7 @@ from raster_analysis.inference.suppression import merge_blocks, suppress
 
 from raster_analysis.detections import Detections
 from raster_analysis.errors import ParameterError
-from raster_analysis.inference.pipeline import detect_block
+from raster_analysis.inference.pipeline import Inference, detect_block
 from raster_analysis.inference.preparation import Preparation, Request, make_plan, read_preparation
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.model_info import ModelInfo, Task
@@ -70,16 +70,16 @@ def plan(parameters: DetectParameters, context: Context) -> Plan:
     return make_plan(request, context)
 
 
-def run_block(block: Block, plan: Plan, parameters: DetectParameters, context: Context) -> BlockResult:  # noqa: ARG001
+def run_block(block: Block, plan: Plan, parameters: DetectParameters, context: Context) -> BlockResult:
     """Search one block."""
     preparation = read_preparation(plan)
     model = context.models.load(context.handle("model"), preparation.engine)
     with context.rasters.open(preparation.view) as reader:
-        detections, statistics = detect_block(
-            block, preparation.tiling, reader, model,
-            value_range=preparation.value_range,
-            exclude_pad_detections=preparation.exclude_pad_detections, report=context.report,
+        inference = Inference(
+            reader, model, preparation.tiling, preparation.value_range,
+            exclude_pad_detections=preparation.exclude_pad_detections,
         )  # fmt: skip
+        detections, statistics = detect_block(block, inference, context.report)
     file = f"block-{block.index:06d}.npz"
     digest = save_detections(context.folder / file, detections)
     return BlockResult(block.index, file, digest, statistics)

@@ -9,7 +9,7 @@ class ListParameters(Parameters):
     """The tool takes nothing."""
 
 
-def answer(parameters: ListParameters, catalog: Catalog) -> tuple[Output, ...]:  # noqa: ARG001
+def answer(parameters: ListParameters, catalog: Catalog) -> tuple[Output, ...]:
     """List the items. Clients fail on an id that they cannot read, so only readable ones are listed."""
     return (Output("deepLearningModels", "value", value=list(catalog.models())),)
 

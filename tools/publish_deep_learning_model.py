@@ -24,7 +24,7 @@ class PublishParameters(Parameters):
     overwrite_model: bool = parameter("overwriteModel", "Whether an item of that name may be replaced", default=False)
 
 
-def run(parameters: PublishParameters, context: Context) -> tuple[Output, ...]:  # noqa: ARG001
+def run(parameters: PublishParameters, context: Context) -> tuple[Output, ...]:
     """Check every rule, build the one archive that the item will hold, and read it back as a model."""
     handle = context.handle("modelLocation")
     report = dlpk.check(Path(handle.path))

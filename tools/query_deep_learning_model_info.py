@@ -17,7 +17,7 @@ class QueryParameters(Parameters):
     model: ModelInput = parameter("model", "The model: item id, URL or store path", kind=Kind.MODEL)
 
 
-def run(parameters: QueryParameters, context: Context) -> tuple[Output, ...]:  # noqa: ARG001
+def run(parameters: QueryParameters, context: Context) -> tuple[Output, ...]:
     """Describe the model; clients read the text in `modelInfo` as JSON (contract 8.1)."""
     info = context.models.describe(context.handle("model"))
     return (Output("outModelInfo", "value", value={"modelInfo": json.dumps(describe_model(info))}),)

@@ -22,6 +22,7 @@ class ArgumentValues:
     threshold: float | None = None
     nms_overlap: float | None = None
     exclude_pad_detections: bool = True
+    predict_background: bool | None = None
 
 
 def parse_arguments(info: ModelInfo, given: Mapping[str, str]) -> ArgumentValues:
@@ -104,4 +105,5 @@ _CONVERSIONS: dict[str, Callable[[str], int | float | bool | str]] = {
     "threshold": _share,
     "nms_overlap": _share,
     "exclude_pad_detections": _boolean,
+    "predict_background": _boolean,
 }

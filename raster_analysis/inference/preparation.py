@@ -65,8 +65,9 @@ def make_plan(request: Request, context: Context) -> Plan:
     blocks = blocks_of(tiling)
     bill = memory_bill(tiling, info, np.dtype(preparation.view.dtype).itemsize, context.memory_limit)
     context.report.message(
-        f"Plan: {tiling.grid_height} x {tiling.grid_width} pixels in {len(blocks)} blocks; tiles of {tiling.tile_height} x "
-        f"{tiling.tile_width} with padding {tiling.padding}, batch {tiling.batch_size}; {bill / 2**20:.0f} MiB per slot"
+        f"Plan: {tiling.grid_height} x {tiling.grid_width} pixels in {len(blocks)} blocks; "
+        f"tiles of {tiling.tile_height} x {tiling.tile_width} with padding {tiling.padding}, "
+        f"batch {tiling.batch_size}; {bill / 2**20:.0f} MiB per slot"
     )
     state = {"preparation": PREPARATION.dump_python(preparation, mode="json")}
     return Plan(tuple(blocks), state, bill)
@@ -121,6 +122,7 @@ def _wanted_engine(processing: ProcessingContext, values: ArgumentValues, tiling
         threshold=values.threshold,
         nms_overlap=values.nms_overlap,
         probabilities=processing.merge == "blend",
+        predict_background=values.predict_background,
     )
 
 

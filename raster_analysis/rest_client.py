@@ -1,0 +1,82 @@
+"""A small client of a GPServer and a portal, on the standard library: what the demo uses, and a pattern for scripts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raster_analysis.errors import JobError
+
+POLL_S = 0.2
+RUNNING = {"esriJobNew", "esriJobSubmitted", "esriJobWaiting", "esriJobExecuting", "esriJobCancelling"}
+
+Watcher = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RestClient:
+    """Speaks to one server with one token."""
+
+    url: str
+    token: str
+    certificate: Path | None = None
+    """The server's own certificate when no authority signed it; None for plain HTTP or a public one."""
+
+    @property
+    def toolbox(self) -> str:
+        """Return the URL of the GPServer."""
+        return f"{self.url}/arcgis/rest/services/System/RasterAnalysisTools/GPServer"
+
+    def get(self, url: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return an answer as JSON, by POST when there is a form; raises JobError for an error envelope."""
+        body = urllib.parse.urlencode({"f": "json", **form}).encode() if form is not None else None
+        with self._open(url if body else f"{url}?f=json", body) as answer:
+            document: dict[str, Any] = json.load(answer)
+        if "error" in document:
+            raise JobError(f"{url}: {document['error'].get('message')}")
+        return document
+
+    def run(self, tool: str, watch: Watcher | None = None, **parameters: object) -> dict[str, Any]:
+        """Submit a job, watch it to its end and return the value of each output.
+
+        Raises JobError with the job's messages when it does not succeed.
+        """
+        form = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
+        job = f"{self.toolbox}/{tool}/jobs/{self.get(f'{self.toolbox}/{tool}/submitJob', form)['jobId']}"
+        document = self.get(job)
+        while document["jobStatus"] in RUNNING:
+            if watch:
+                watch(document)
+            time.sleep(POLL_S)
+            document = self.get(job)
+        if watch:
+            watch(document)
+        if document["jobStatus"] != "esriJobSucceeded":
+            messages = "\n".join(message["description"] for message in document.get("messages", []))
+            raise JobError(f"{tool} ended as {document['jobStatus']}:\n{messages}")
+        return {name: self.get(f"{job}/{link['paramUrl']}")["value"] for name, link in document["results"].items()}
+
+    def item(self, item_id: str) -> dict[str, Any]:
+        """Return a portal item."""
+        return self.get(f"{self.url}/portal/sharing/rest/content/items/{item_id}")
+
+    def download(self, item_id: str, path: Path) -> Path:
+        """Write an item's data to a file."""
+        url = f"{self.url}/portal/sharing/rest/content/items/{item_id}/data"
+        with self._open(url, None) as answer, path.open("wb") as sink:
+            shutil.copyfileobj(answer, sink, 1 << 20)
+        return path
+
+    def _open(self, url: str, body: bytes | None) -> Any:
+        headers = {"X-Esri-Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - the server we were made for
+        context = ssl.create_default_context(cafile=str(self.certificate)) if self.certificate else None
+        return urllib.request.urlopen(request, context=context, timeout=60)  # noqa: S310
