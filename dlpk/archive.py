@@ -5,21 +5,25 @@ A source lists regular files and streams them. What is odd is refused here; what
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 from dlpk import strict_json
 from dlpk.errors import PackageRefused
+from dlpk.file_slice import FileSlice
 from dlpk.findings import Finding, error
 from dlpk.limits import DEFAULT_LIMITS, Limits
 from dlpk.names import fault_of_name, find_collisions, is_debris, normalize_reference
 from dlpk.zip_layout import CHUNK_BYTES, ZipMember, read_layout, stream_member
 from dlpk.zip_records import LOCAL_SIGNATURE
 
+_SPOOL_BYTES = 32 * 2**20
 _LFS_START = b"version https://git-lfs"
 _KINDS = {
     b"7z\xbc\xaf\x27\x1c": ("archive.7zip", "the file is a 7-Zip archive.", "Pack the files as ZIP: `dlpk build`."),
@@ -49,6 +53,9 @@ class Source(Protocol):
 
     def stream(self, name: str) -> Iterator[bytes]:
         """Give the content of one file in pieces, verified as it is read."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one file for reading at any place; the content is not verified."""
 
     @property
     def folder(self) -> Path | None:
@@ -93,6 +100,17 @@ class ZipSource:
         with self._path.open("rb") as file:
             yield from stream_member(file, self._members[name])
 
+    def open(self, name: str) -> BinaryIO:
+        """Open one file; a compressed one is unpacked to a temporary place first."""
+        member = self._members[name]
+        if not member.deflated:
+            return io.BufferedReader(FileSlice(self._path, member.data_at, member.size))
+        unpacked = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
+        for piece in self.stream(name):
+            unpacked.write(piece)
+        unpacked.seek(0)
+        return cast("BinaryIO", unpacked)
+
 
 def _read_zip(file: BinaryIO, limits: Limits) -> tuple[ZipMember, ...]:
     start = file.read(len(_LFS_START))
@@ -133,6 +151,10 @@ class FolderSource:
     def stream(self, name: str) -> Iterator[bytes]:
         """Read one file in pieces; a link that took its place is refused."""
         return _stream_file(self._folder / name, name)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one file; a link that took its place is refused."""
+        return _open_file(self._folder / name, name)
 
 
 def _walk_safely(folder: Path, limits: Limits) -> tuple[Member, ...]:
@@ -197,6 +219,10 @@ class DefinitionSource:
         """Read one file in pieces; a link that took its place is refused."""
         return _stream_file(self._folder / name, name)
 
+    def open(self, name: str) -> BinaryIO:
+        """Open one file; a link that took its place is refused."""
+        return _open_file(self._folder / name, name)
+
     def _beside(self, name: str) -> Iterator[str]:
         target = self._folder / name
         if target.is_dir() and not target.is_symlink():
@@ -228,10 +254,14 @@ def _files_named_by(path: Path) -> set[str]:
 
 
 def _stream_file(path: Path, name: str) -> Iterator[bytes]:
+    with _open_file(path, name) as file:
+        while piece := file.read(CHUNK_BYTES):
+            yield piece
+
+
+def _open_file(path: Path, name: str) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as fault:
         raise PackageRefused([error("archive.missing", name, f"cannot be read: {fault.strerror}.")]) from None
-    with os.fdopen(descriptor, "rb") as file:
-        while piece := file.read(CHUNK_BYTES):
-            yield piece
+    return os.fdopen(descriptor, "rb")

@@ -10,6 +10,8 @@ from dlpk.extension import EXTENSION_KEY
 from dlpk.findings import Finding, error, info, warning
 from dlpk.imports import missing_imports
 from dlpk.names import fault_of_name
+from dlpk.runtime import check_runtime
+from dlpk.weights import is_native_code
 
 Rule = Callable[[Contents], Iterator[Finding]]
 
@@ -103,6 +105,9 @@ def check_function(contents: Contents) -> Iterator[Finding]:
         hint = "Only Python source is accepted, no .pyc and no .pyd."
         yield error("function.path", where, f"{reference[:100]!a} is not a .py file.", hint)
         return
+    if contents.declares_output and contents.function_name is None:
+        yield info("function.ignored", where, f"{EXTENSION_KEY} says how to run the model; the function is not used.")
+        return
     yield from _check_reference(contents, reference, where, "function")
     if contents.function is not None and contents.function_name is not None:
         yield from _check_methods(contents, contents.function_name)
@@ -126,6 +131,9 @@ def _describe_code(contents: Contents, name: str) -> Iterator[Finding]:
     if contents.function is None:
         return
     listed = ", ".join(contents.function.imports) or "nothing"
+    if not contents.runs_function:
+        yield info("function.ignored", name, f"{EXTENSION_KEY} says how to run the model; the function is not used.")
+        return
     message = f"the package runs Python code; it imports {listed}."
     yield warning("function.code", name, message, "It runs only where an administrator trusts its digest.")
     missing = missing_imports(contents.function.imports, contents.members)
@@ -145,6 +153,14 @@ def check_unused(contents: Contents) -> Iterator[Finding]:
             yield info("package.unused", member.name, f"{member.size} bytes that the definition does not name.")
 
 
+def check_native_code(contents: Contents) -> Iterator[Finding]:
+    """Libraries and TensorRT engines are machine code that nobody can look into."""
+    for member in contents.members:
+        if is_native_code(member.name):
+            hint = "Remove it; engines are built on the machine that uses them."
+            yield error("weights.native_code", member.name, "the package holds machine code.", hint)
+
+
 RULES: tuple[Rule, ...] = (
     check_image_size,
     check_extract_bands,
@@ -152,5 +168,7 @@ RULES: tuple[Rule, ...] = (
     check_classes,
     check_model_file,
     check_function,
+    check_native_code,
+    check_runtime,
     check_unused,
 )

@@ -13,6 +13,7 @@ from dlpk.functions import FunctionFacts, FunctionFault, inspect_function
 from dlpk.model_types import infer_model_type
 from dlpk.parse import parse_definition
 from dlpk.strict_json import MAX_BYTES
+from dlpk.weights import Weights, WeightsKind, identify
 
 BUILT_IN = "[functions]"
 """How a reference to a raster function of other software begins, in lower case."""
@@ -53,6 +54,31 @@ class Contents:
     def stream(self, name: str) -> Iterator[bytes]:
         """Give the content of one member in pieces."""
         return self.source.stream(self.root.prefix + name)
+
+    @property
+    def runs_function(self) -> bool:
+        """Whether the package's own raster function does the work, and not a native runtime."""
+        return self.function_name is not None and not self.declares_output
+
+    @property
+    def declares_output(self) -> bool:
+        """Whether the definition says how the network's output is read, so that a native runtime can run it."""
+        extension = self.definition.extension
+        return extension is not None and extension.output is not None
+
+    def identify_model(self) -> Weights | None:
+        """Tell what the model file is; None when there is none."""
+        reference = self.definition.model_file
+        if reference is None:
+            return None
+        inside = {member.name.rsplit("/", 1)[-1] for member in self.inside(reference)}
+        if inside:
+            return Weights(WeightsKind.SAVED_MODEL if "saved_model.pb" in inside else WeightsKind.UNKNOWN)
+        name = self.resolve(reference)
+        if name is None:
+            return None
+        with self.source.open(self.root.prefix + name) as file:
+            return identify(file, name)
 
     @property
     def function_name(self) -> str | None:

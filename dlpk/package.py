@@ -18,6 +18,7 @@ from dlpk.errors import DlpkError, NotUnpacked, PackageRefused
 from dlpk.extraction import unpack
 from dlpk.findings import Finding, Severity, error, errors_of
 from dlpk.limits import DEFAULT_LIMITS, Limits
+from dlpk.weights import Weights
 from dlpk.zip_layout import CHUNK_BYTES
 
 MAX_READ_BYTES = 64 * 2**20
@@ -58,6 +59,16 @@ class Package:
     def function_class(self) -> str | None:
         """The class of the raster function."""
         return self._contents.function.class_name if self._contents.function else None
+
+    @property
+    def runs_function(self) -> bool:
+        """Whether the package's own raster function does the work, and not a native runtime."""
+        return self._contents.runs_function
+
+    @cached_property
+    def weights(self) -> Weights | None:
+        """What the trained model is, found without loading it; None when the definition names none."""
+        return self._contents.identify_model()
 
     @property
     def holds_code(self) -> bool:
