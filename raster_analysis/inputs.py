@@ -141,9 +141,16 @@ class ProcessingContext(_Composite):
 
     extent: Extent | None = None
     cell_size: float | Literal["MaxOf", "MinOf"] | DataReference | None = Field(default=None, alias="cellSize")
-    mask: DataReference | dict[str, JsonValue] | None = None
+    mask: Annotated[
+        # In this order: an object is a reference when it names something, and polygons otherwise.
+        DataReference | dict[str, JsonValue] | None,
+        Field(union_mode="left_to_right"),
+        BeforeValidator(parse_composite),
+    ] = None
     """A polygon layer, or a GeoJSON / Esri JSON polygon or feature set written out."""
-    snap_raster: DataReference | None = Field(default=None, alias="snapRaster")
+    snap_raster: Annotated[DataReference | None, BeforeValidator(parse_composite)] = Field(
+        default=None, alias="snapRaster"
+    )
     out_sr: SpatialReference | None = Field(default=None, validation_alias=AliasChoices("outSR", "outSr", "out_sr"))
     processor_type: Literal["CPU", "GPU"] | None = Field(default=None, alias="processorType")
     batch_size: int | None = Field(default=None, alias="batchSize", ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from threading import Lock
@@ -29,7 +30,7 @@ class Packages:
             # One at a time: of fifty equal packages at once, one is unpacked and the others find it.
             with self._unpacking:
                 if not self.has(package.digest):
-                    package.extract(self.path(package.digest))
+                    self._unpack(package)
         except dlpk.DlpkError as error:
             raise ModelError(f"{title!r} is not a usable package: {error}") from None
         return package.digest
@@ -46,3 +47,8 @@ class Packages:
         """Remove what a crash left half unpacked. Only before serving."""
         for left in self._folder.glob(f"{PARTIAL_PREFIX}*"):
             shutil.rmtree(left)
+
+    def _unpack(self, package: dlpk.Package) -> None:
+        # Another process may have been quicker; equal digests mean equal copies.
+        with contextlib.suppress(dlpk.TargetExists):
+            package.extract(self.path(package.digest))

@@ -31,9 +31,11 @@ def write(node: Node) -> str:
 
 TREES = st.recursive(
     TERMS,
-    lambda inner: st.builds(Not, inner)
-    | st.builds(All, st.lists(inner, min_size=2, max_size=3).map(tuple))
-    | st.builds(AnyOf, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+    lambda inner: (
+        st.builds(Not, inner)
+        | st.builds(All, st.lists(inner, min_size=2, max_size=3).map(tuple))
+        | st.builds(AnyOf, st.lists(inner, min_size=2, max_size=3).map(tuple))
+    ),
     max_leaves=12,
 )
 
@@ -44,15 +46,14 @@ def test_what_a_tree_is_written_as_is_parsed_as_the_tree(tree: Node) -> None:
     assert parse_query(write(tree)) == tree
 
 
-@given(st.text(alphabet=st.sampled_from('ab:()"- \t\'%_*;\\ANDORT\x00é'), max_size=60) | st.text(max_size=200))
+@given(st.text(alphabet=st.sampled_from("ab:()\"- \t'%_*;\\ANDORT\x00é"), max_size=60) | st.text(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_a_condition_or_a_clear_error(text: str) -> None:
     try:
         condition = condition_of(parse_query(text))
-    except InputError as error:
-        assert str(error)
-    else:
-        str(condition.compile(dialect=sqlite.dialect()))
+    except InputError:
+        return
+    assert str(condition.compile(dialect=sqlite.dialect()))
 
 
 @pytest.mark.parametrize(

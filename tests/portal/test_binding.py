@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import dlpk
+from raster_analysis.errors import ParameterError
+from raster_analysis.handle import Handle
+from raster_analysis.inputs import ContextInput, FeatureInput, ModelInput, OutputName, ProcessingContext, RasterInput
+from raster_analysis.portal.item import PACKAGE_TYPE, Access, Item, ItemText
+from raster_analysis.portal.portal import Portal
+from raster_analysis.portal.services import ServiceKind, ServiceName
+from raster_analysis.portal.users import User
+from raster_analysis.tool import Kind, OutputInfo, Parameters, Tool, parameter
+
+BASE = "https://gis.example:8443"
+HOSTED = f"{BASE}/arcgis/rest/services/Hosted"
+
+
+class Everything(Parameters):
+    raster: RasterInput | None = parameter("inputRaster", "", kind=Kind.RASTER, default=None)
+    features: FeatureInput | None = parameter("inputFeatures", "", kind=Kind.FEATURES, default=None)
+    model: ModelInput | None = parameter("model", "", kind=Kind.MODEL, default=None)
+    location: RasterInput | None = parameter("modelLocation", "", kind=Kind.PACKAGE, default=None)
+    output: OutputName | None = parameter("outputName", "", kind=Kind.OUTPUT, default=None)
+    context: ContextInput = parameter("context", "", kind=Kind.CONTEXT, default=ProcessingContext())
+
+
+TOOL = Tool("Everything", "Everything", "", Everything, (OutputInfo("out", ""),))
+
+
+def bind(portal: Portal, user: User, **form: object) -> dict[str, Handle]:
+    return portal.bind(TOOL, TOOL.parse(form), user.name)
+
+
+def faults(portal: Portal, user: User, **form: object) -> tuple[str, ...]:
+    with pytest.raises(ParameterError) as error:
+        bind(portal, user, **form)
+    return error.value.faults
+
+
+@pytest.fixture
+def raster_item(portal: Portal, alice: User, store: Path, make_raster) -> Item:  # type: ignore[no-untyped-def]
+    scene = make_raster(store / "scene.tif")
+    return portal.add_item(portal.draft(alice, "Image", ItemText(title="Scene")), alice, scene, "scene.tif")
+
+
+@pytest.fixture
+def model_item(portal: Portal, alice: User, make_package) -> Item:  # type: ignore[no-untyped-def]
+    draft = portal.draft(alice, PACKAGE_TYPE, ItemText(title="Trees"))
+    return portal.add_item(draft, alice, make_package("tree"), "trees.dlpk")
+
+
+def test_store_paths_become_handles(portal: Portal, alice: User, store: Path, make_raster, make_package) -> None:  # type: ignore[no-untyped-def]
+    scene = make_raster(store / "scene.tif")
+    trees = make_package("tree", store / "models")
+    handles = bind(
+        portal,
+        alice,
+        inputRaster="/rasterStores/images/scene.tif",
+        model='{"uri": "/fileShares/images/models/tree.dlpk"}',
+        modelLocation="/fileShares/images/models/tree.dlpk",
+    )
+    raster, model, source = handles["inputRaster"], handles["model"], handles["modelLocation"]
+    assert (raster.kind, raster.path, raster.driver) == ("raster", str(scene), "GTiff")
+    assert raster.title == "/rasterStores/images/scene.tif"
+    assert (model.kind, model.digest) == ("package", dlpk.open(trees).digest)
+    assert dlpk.open(Path(model.path)).digest == model.digest
+    assert (source.kind, source.path) == ("package", str(trees))
+    for handle in handles.values():
+        handle.verify_unchanged()
+
+
+def test_folders_and_definitions_in_a_store_are_models_too(
+    portal: Portal, alice: User, store: Path, make_package
+) -> None:  # type: ignore[no-untyped-def]
+    archive = make_package("tree")
+    with zipfile.ZipFile(archive) as source:
+        source.extractall(store / "trees")
+    digest = dlpk.open(archive).digest
+    for uri in ("/fileShares/images/trees", "/fileShares/images/trees/tiny.emd"):
+        assert bind(portal, alice, model=uri)["model"].digest == digest
+    location = bind(portal, alice, modelLocation="/fileShares/images/trees")["modelLocation"]
+    assert Path(location.path) == store / "trees"
+
+
+def test_items_become_handles(portal: Portal, alice: User, raster_item: Item, model_item: Item) -> None:
+    sharing = f"{BASE}/portal/sharing/rest/content/items"
+    for raster in (
+        {"itemId": raster_item.id},
+        {"url": f"{sharing}/{raster_item.id}"},
+        f"{sharing}/{raster_item.id}/data",
+    ):
+        for model in ({"itemId": model_item.id}, f"{BASE}/portal/home/item.html?id={model_item.id}"):
+            handles = bind(portal, alice, inputRaster=raster, model=model)
+            assert Path(handles["inputRaster"].path).read_bytes()[:2] == b"II"
+            assert handles["inputRaster"].title == "Scene"
+            assert handles["model"].digest == model_item.package_digest
+
+
+def test_a_job_keeps_its_model_when_the_item_is_updated_or_deleted(
+    portal: Portal, alice: User, model_item: Item, make_package
+) -> None:  # type: ignore[no-untyped-def]
+    before = bind(portal, alice, model={"itemId": model_item.id})["model"]
+    portal.replace_file(model_item.id, alice, make_package("ship"), "ships.dlpk")
+    after = bind(portal, alice, model={"itemId": model_item.id})["model"]
+    assert before.digest != after.digest
+    portal.items.delete(model_item.id, alice)
+    assert dlpk.open(Path(before.path)).digest == before.digest
+
+
+def test_a_copy_that_was_removed_is_made_again(portal: Portal, alice: User, model_item: Item) -> None:
+    kept = portal.packages.path(model_item.package_digest or "")
+    kept.rename(kept.with_name("elsewhere"))
+    assert Path(bind(portal, alice, model={"itemId": model_item.id})["model"].path) == kept
+    assert kept.is_dir()
+
+
+def test_urls_of_hosted_services_become_handles(portal: Portal, alice: User, make_raster, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    draft = portal.draft(alice, "Image Service", ItemText(title="Scene"))
+    item = portal.services.create(ServiceName(ServiceKind.IMAGERY, "scene_1"), alice, draft)
+    url = f"{HOSTED}/scene_1/ImageServer"
+    assert faults(portal, alice, inputRaster=url) == ("inputRaster: item 'Scene' holds no data yet",)
+    portal.items.replace_data(item.id, alice, portal.items.place(item.id, make_raster(tmp_path / "s.tif"), "s.tif"))
+    handle = bind(portal, alice, inputRaster=url)["inputRaster"]
+    assert Path(handle.path).suffix == ".tif"
+    assert bind(portal, alice, inputRaster=f"{url}?token=stale")["inputRaster"] == handle
+
+
+def test_a_token_in_a_url_passes_on_its_users_right(portal: Portal, alice: User, bob: User, raster_item: Item) -> None:
+    url = f"{BASE}/portal/sharing/rest/content/items/{raster_item.id}"
+    assert "inaccessible" in faults(portal, bob, inputRaster=url)[0]
+    token = portal.tokens.issue("alice", 60).value
+    assert bind(portal, bob, inputRaster=f"{url}?token={token}")["inputRaster"].title == "Scene"
+    for other in (portal.tokens.issue("bob", 60).value, "None", ""):
+        fault = faults(portal, bob, inputRaster=f"{url}?token={other}")[0]
+        assert "inaccessible" in fault
+
+
+def test_only_readable_items_are_bound(
+    portal: Portal, bob: User, alice: User, raster_item: Item, model_item: Item
+) -> None:
+    told = faults(portal, bob, inputRaster={"itemId": raster_item.id}, model={"itemId": model_item.id})
+    assert told == tuple(f"{name}: Item does not exist or is inaccessible." for name in ("inputRaster", "model"))
+    portal.items.change(raster_item.id, alice, {"access": Access.ORG})
+    assert bind(portal, bob, inputRaster={"itemId": raster_item.id})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://elsewhere.example/arcgis/rest/services/x/ImageServer",
+        "https://gis.example/arcgis/rest/services/Hosted/x/ImageServer",
+        "https://gis.example:8443.evil.example/x",
+        "http://169.254.169.254/latest/meta-data",
+        "https://gis.example:8443@evil.example/x",
+        "https://evil.example\\@gis.example:8443/x",
+        "https://gis.example:99999/x",
+        "http://[::1",
+    ],
+)
+def test_urls_of_other_servers_are_refused(portal: Portal, alice: User, url: str) -> None:
+    told = faults(portal, alice, inputRaster={"url": f"{url}?token=secret"})
+    assert "on another server" in told[0] or "no usable" in told[0]
+    assert "secret" not in told[0]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/arcgis/rest/services/Other/x/ImageServer", "/portal/home/item.html", "/x"])
+def test_urls_of_ours_that_name_nothing_are_refused(portal: Portal, alice: User, path: str) -> None:
+    assert "names no item" in faults(portal, alice, inputRaster={"url": BASE + path})[0]
+
+
+def test_every_fault_is_told_at_once(portal: Portal, alice: User, store: Path, model_item: Item) -> None:
+    (store / "notes.tif").write_text("no raster")
+    told = faults(
+        portal,
+        alice,
+        inputRaster="/fileShares/images/notes.tif",
+        inputFeatures="/fileShares/images/missing.gpkg",
+        model={"itemId": "0" * 32},
+        context={"mask": {"uri": "/fileShares/images/../x"}, "snapRaster": {"itemId": model_item.id}},
+        outputName={"itemId": "1" * 32},
+    )
+    assert [fault.partition(":")[0] for fault in told] == [
+        "inputRaster", "inputFeatures", "model", "context.mask", "context.snapRaster", "outputName",
+    ]  # fmt: skip
+
+
+def test_no_fault_names_a_path_of_the_server(portal: Portal, alice: User, store: Path, raster_item: Item) -> None:
+    path = portal.items.data_path(raster_item)
+    assert path is not None
+    path.unlink()
+    (store / "notes.tif").write_text("no raster")
+    told = faults(portal, alice, inputRaster={"itemId": raster_item.id}, model="/fileShares/images/notes.tif")
+    assert not any(str(store.parent) in fault for fault in told)
+    assert len(told) == 2
+
+
+def test_masks_in_a_store_are_bound_under_the_contexts_name(portal: Portal, alice: User, store: Path) -> None:
+    geometry = {"type": "FeatureCollection", "features": []}
+    (store / "mask.geojson").write_text(json.dumps(geometry))
+    handles = bind(portal, alice, context={"mask": {"uri": "/fileShares/images/mask.geojson"}, "cellSize": 2})
+    assert set(handles) == {"context.mask"}
+    assert handles["context.mask"].kind == "features"
+    assert bind(portal, alice, context={"mask": geometry}) == {}
+
+
+def test_a_model_is_a_package_item(portal: Portal, alice: User, raster_item: Item) -> None:
+    assert faults(portal, alice, model={"itemId": raster_item.id}) == (
+        "model: item 'Scene' is a Image; a model is a Deep Learning Package",
+    )
+
+
+def test_a_definition_written_out_is_refused_with_the_way_out(portal: Portal, alice: User) -> None:
+    assert "publish the model" in faults(portal, alice, model={"Framework": "PyTorch", "ModelFile": "x.pth"})[0]
+
+
+def test_a_viewer_runs_no_tool_that_adds_items(portal: Portal, vera: User, alice: User) -> None:
+    assert "viewer" in faults(portal, vera, outputName="trees")[0]
+    assert bind(portal, alice, outputName="trees") == {}
+
+
+def test_outputs_go_only_into_own_items_and_folders(portal: Portal, alice: User, bob: User, raster_item: Item) -> None:
+    folder = portal.folders.create(alice, "results")
+    assert bind(portal, alice, outputName={"name": "x", "folderId": folder.id}) == {}
+    assert "Folder does not exist" in faults(portal, bob, outputName={"name": "x", "folderId": folder.id})[0]
+    portal.items.change(raster_item.id, alice, {"access": Access.PUBLIC})
+    assert "inaccessible" in faults(portal, bob, outputName={"itemId": raster_item.id})[0]

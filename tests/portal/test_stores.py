@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raster_analysis.errors import AccessError, InputError
+from raster_analysis.portal.stores import Stores
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "secret.tif").write_bytes(b"secret")
+    root = tmp_path_factory.mktemp("root")
+    (root / "a b").mkdir()
+    (root / "a b" / "scene.tif").write_bytes(b"II*\0")
+    (root / "inner.tif").symlink_to(root / "a b" / "scene.tif")
+    (root / "leaving.tif").symlink_to(outside / "secret.tif")
+    (root / "leaving").symlink_to(outside, target_is_directory=True)
+    (root / "loop").symlink_to(root / "loop")
+    return Stores({"images": root, "other": outside})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/fileShares/images/a b/scene.tif",
+        "/rasterStores/images/a b/scene.tif",
+        "/fileShares/images/a%20b/scene.tif",
+        "/fileShares/images/inner.tif",
+    ],
+)
+def test_files_in_a_store_are_found(stores: Stores, uri: str) -> None:
+    assert stores.locate(uri).name == "scene.tif"
+
+
+def test_folders_in_a_store_are_found(stores: Stores) -> None:
+    assert stores.locate("/fileShares/images/a b/").is_dir()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/fileShares/images/../outside/secret.tif",
+        "/fileShares/images/a b/../../outside",
+        "/fileShares/images/%2e%2e/outside",
+        "/fileShares/images/%252e%252e/outside",
+        "/fileShares/images/a%2fb%2F..%2f..",
+        "/fileShares/images/a\x00b",
+        "/fileShares/images/a%00b",
+        "/fileShares/images//etc/passwd",
+        "/fileShares/images/./inner.tif",
+        "/fileShares/images/a\\..\\b",
+        "/fileShares/images/C:/x",
+        "/fileShares/images/<VRTDataset>",
+        "/fileShares/images/{}",
+        "/fileShares/images",
+        "/fileShares/images/",
+        "/fileShares/",
+        "/etc/passwd",
+        "etc/passwd",
+        "\\\\server\\share\\x.tif",
+        "file:///etc/passwd",
+        "/vsicurl/http://x/y.tif",
+        "/cloudStores/images/x.tif",
+        "/fileshares/images/inner.tif",
+        "",
+        "/fileShares/images/" + "x" * 5000,
+    ],
+)
+def test_text_that_is_no_plain_store_path_is_refused(stores: Stores, uri: str) -> None:
+    with pytest.raises(InputError):
+        stores.locate(uri)
+
+
+def test_missing_unregistered_and_leaving_are_one_answer(stores: Stores) -> None:
+    answers = set()
+    for uri in (
+        "/fileShares/images/missing.tif",
+        "/fileShares/unknown/inner.tif",
+        "/fileShares/images/leaving.tif",
+        "/fileShares/images/leaving/secret.tif",
+        "/fileShares/images/loop",
+        "/fileShares/../inner.tif",
+    ):
+        with pytest.raises(AccessError) as error:
+            stores.locate(uri)
+        answers.add(str(error.value).replace(repr(uri), "URI"))
+    assert answers == {"URI does not exist or is inaccessible"}
+
+
+@given(st.text(alphabet=st.sampled_from("a./%2eEfF5cC\\ ~:\x00"), max_size=30))
+def test_nothing_outside_a_store_is_ever_found(stores: Stores, path: str) -> None:
+    root = stores.locate("/fileShares/images/a b").parent
+    try:
+        found = stores.locate(f"/fileShares/images/{path}")
+    except InputError:
+        return
+    assert found.is_relative_to(root)
+    assert found != root
+
+
+def test_stores_are_checked_when_registered(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder"):
+        Stores({"images": tmp_path / "missing"})
+    with pytest.raises(InputError, match="not usable"):
+        Stores({"a/b": tmp_path})
