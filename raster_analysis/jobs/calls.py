@@ -36,6 +36,11 @@ class Calls:
             return Prepared(parameters, self.portal.bind(run.tool, parameters, run.user))
         return Prepared(parameters, kept.handles, kept.plan, self.folders.intact(run.job_id, kept.results))
 
+    def sweep(self) -> None:
+        """Remove files that no job has any more: the server died after it forgot a job and before this."""
+        for job_id in self.store.unknown(self.folders.jobs()):
+            self.folders.remove(job_id)
+
     def answer(self, run: Run) -> tuple[Output, ...]:
         """Run a tool that needs nothing but the portal's catalog."""
         if run.tool.answer is None or run.prepared is None:

@@ -324,7 +324,9 @@ class Dispatcher:
         job = self._show(run)
         self._finish(replace(job, outputs=run.published), ending)
         self._drop(run)
-        if ending.status is not JobStatus.SUCCEEDED:
+        if ending.status is JobStatus.SUCCEEDED:
+            self._pool.submit(self._folders.remove_blocks, run.job_id, list(run.results.values()), run.outputs)
+        else:
             self._pool.submit(self._folders.remove, run.job_id)
 
     def _finish(self, job: Job, ending: Ending) -> None:
@@ -344,9 +346,10 @@ class Dispatcher:
     def _expire(self) -> None:
         if time.monotonic() < self._expire_at_s:
             return
-        for job_id in self.store.expire(self.clock() - self.policy.retention):
-            self._board.drop(job_id)
-            self._pool.submit(self._folders.remove, job_id)
+        while expired := self.store.expire(self.clock() - self.policy.retention):
+            for job_id in expired:
+                self._board.drop(job_id)
+        self._pool.submit(self._calls.sweep)
         self._expire_at_s = time.monotonic() + EXPIRE_EVERY_S
 
     def _now(self, job_id: str) -> Job:

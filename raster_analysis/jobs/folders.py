@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,13 +33,18 @@ class JobFolders:
         """Remove all files of a job."""
         shutil.rmtree(self.root / job_id, ignore_errors=True)
 
-    def remove_unknown(self, known: Collection[str]) -> None:
-        """Remove job folders that no job has any more."""
+    def jobs(self) -> list[str]:
+        """Return the ids of the jobs that have files."""
         if not self.root.is_dir():
-            return
-        for folder in self.root.iterdir():
-            if _JOB_FOLDER.fullmatch(folder.name) and folder.name not in known:
-                self.remove(folder.name)
+            return []
+        return [folder.name for folder in self.root.iterdir() if _JOB_FOLDER.fullmatch(folder.name)]
+
+    def remove_blocks(self, job_id: str, results: Iterable[BlockResult], outputs: Iterable[Output]) -> None:
+        """Remove block files of a job that has its result, but those that are a result themselves."""
+        kept = {Path(output.path).name for output in outputs if output.path is not None}
+        for result in results:
+            if Path(result.file).name not in kept:
+                (self.root / job_id / result.file).unlink(missing_ok=True)
 
     def to_ledger(self, job_id: str, folder: Path, result: BlockResult) -> BlockResult:
         """Return a slot's result with its file relative to the job's folder; it must lie in the claim's folder.

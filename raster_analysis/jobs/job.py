@@ -107,7 +107,8 @@ def transition(job: Job, status: JobStatus, now: datetime) -> Job:
 
     Raises JobError when the step is not allowed; final states allow none.
     """
-    if status not in _NEXT[job.status]:
+    too_early = status is JobStatus.SUCCEEDED and job.started_at is None
+    if status not in _NEXT[job.status] or too_early:
         raise JobError(f"job {job.id} is {job.status.value} and cannot become {status.value}")
     resumed = job.status is JobStatus.EXECUTING
     # Clocks can be set back; a job never ends before it begins.

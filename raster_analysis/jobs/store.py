@@ -23,6 +23,8 @@ from raster_analysis.task import HANDLES, PLAN
 from raster_analysis.tool import BlockResult, Plan
 
 _FINAL = tuple(status.value for status in JobStatus if status.is_final)
+_IDS_A_QUERY = 500
+"""SQLite takes 32,766 values in a statement; this keeps a statement short."""
 _QUEUED = (JobStatus.SUBMITTED.value, JobStatus.WAITING.value)
 
 
@@ -153,6 +155,15 @@ class Store:
         if before is not None:
             query = query.where(jobs.c.seq < sa.select(jobs.c.seq).where(jobs.c.id == before).scalar_subquery())
         return self._select(query)
+
+    def unknown(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of these ids that no job has."""
+        known: set[str] = set()
+        with self._read() as connection:
+            for start in range(0, len(job_ids), _IDS_A_QUERY):
+                some = job_ids[start : start + _IDS_A_QUERY]
+                known.update(connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(some))))
+        return set(job_ids) - known
 
     def expire(self, before: datetime, *, limit: int = 1000) -> list[str]:
         """Delete jobs that finished before a time, oldest first; return their ids."""

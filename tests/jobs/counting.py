@@ -2,7 +2,8 @@
 
 Imported by the tests and, by name, by slots. What a block does besides is said by files in a folder of the test:
 `hold` keeps every block waiting, `hold-3` block 3, `kill-3` ends the process of block 3 (once when it says so),
-`fail-3` raises, `refuse-3` raises an error that is not worth another try.
+`fail-3` raises, `refuse-3` raises an error that is not worth another try, `stray` has the tool name a file that is not
+the job's as its result.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ def finish(
 ) -> tuple[Output, ...]:
     mark(Path(parameters.stage), "start-finish")
     wait_while(Path(parameters.stage) / "hold-finish", context)
+    stray = Path(parameters.stage) / "stray"
+    if stray.exists():
+        return (Output("result", "features", path=stray.read_text()),)
     path = context.folder / "result.txt"
     path.write_bytes(b"".join((context.folder / result.file).read_bytes() for result in results))
     return (Output("result", "features", path=path.name),)
