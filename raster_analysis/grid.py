@@ -98,7 +98,7 @@ class Grid:
     @property
     def bounds_xyxy(self) -> Bounds:
         """Return xmin, ymin, xmax, ymax of all four corners (the transform may be rotated)."""
-        corners = [self.transform * (c, r) for c in (0, self.width) for r in (0, self.height)]
+        corners = [self.transform @ (c, r) for c in (0, self.width) for r in (0, self.height)]
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
@@ -114,7 +114,7 @@ class Grid:
         """
         inverse = ~self.transform
         xmin, ymin, xmax, ymax = bounds
-        corners = [inverse * point for point in ((xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax))]
+        corners = [inverse @ point for point in ((xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax))]
         cols, rows = zip(*corners, strict=True)
         row, col = math.floor(min(rows) + 1e-6), math.floor(min(cols) + 1e-6)
         bottom, right = math.ceil(max(rows) - 1e-6), math.ceil(max(cols) - 1e-6)

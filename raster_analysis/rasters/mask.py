@@ -47,7 +47,7 @@ def clip_mask(area: BaseGeometry, grid: Grid, title: str) -> str:
     """
     around = grid.crop(grid.window.pad(1))
     corners = [(0, 0), (around.width, 0), (around.width, around.height), (0, around.height)]
-    frame = shapely.Polygon([around.transform * corner for corner in corners])
+    frame = shapely.Polygon([around.transform @ corner for corner in corners])
     if not area.intersects(frame):
         raise RasterError(
             f"the mask, which spans {describe_bounds(area.bounds)}, covers no part of raster {title!r}, "
@@ -78,7 +78,7 @@ class PolygonMask:
 
     def __init__(self, wkt: str, grid: Grid) -> None:
         self._area: BaseGeometry = shapely.transform(
-            shapely.from_wkt(wkt), lambda points: np.column_stack((~grid.transform) * tuple(points.T))
+            shapely.from_wkt(wkt), lambda points: np.column_stack((~grid.transform) @ tuple(points.T))
         )
         shapely.prepare(self._area)
 

@@ -127,7 +127,7 @@ class _Shifted:
     """A view that is a window of the raster's own grid."""
 
     def __init__(self, bands: NativeBands, view: RasterView) -> None:
-        col, row = ~bands.dataset.transform * (view.grid.transform.c, view.grid.transform.f)
+        col, row = ~bands.dataset.transform @ (view.grid.transform.c, view.grid.transform.f)
         self._bands = bands
         self._row, self._col = round(row), round(col)
         if max(abs(row - self._row), abs(col - self._col)) > 0.01:

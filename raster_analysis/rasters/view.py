@@ -81,7 +81,7 @@ def _default_cell(native: Grid, target_crs: str) -> float:
 
     Measured over the middle half, as corners may have no counterpart in the target system.
     """
-    ends = [native.transform * (native.width * part, native.height * part) for part in (0.25, 0.75)]
+    ends = [native.transform @ (native.width * part, native.height * part) for part in (0.25, 0.75)]
     xs, ys = transform(CRS.from_wkt(native.crs), CRS.from_wkt(target_crs), *map(list, zip(*ends, strict=True)))
     return math.hypot(xs[1] - xs[0], ys[1] - ys[0]) / (math.hypot(native.width, native.height) / 2)
 

@@ -94,7 +94,7 @@ class Warper:
         points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
         if not points:
             return Window(0, 0, 0, 0)
-        cols, rows = zip(*((~self._reduced.transform) * point for point in points), strict=True)
+        cols, rows = zip(*(~self._reduced.transform @ point for point in points), strict=True)
         row, col = math.floor(min(rows)) - 4, math.floor(min(cols)) - 4
         bottom, right = math.ceil(max(rows)) + 4, math.ceil(max(cols)) + 4
         return Window(row, col, bottom - row, right - col).intersect(self._reduced.window)
@@ -140,15 +140,15 @@ def _squares_over(window: Window) -> list[Window]:
 
 def _edge_points(grid: Grid) -> tuple[list[float], list[float]]:
     steps = np.linspace(0, 1, _EDGE_POINTS)
-    points = [grid.transform * (c * grid.width, r * grid.height) for r in steps for c in steps]
+    points = [grid.transform @ (c * grid.width, r * grid.height) for r in steps for c in steps]
     return [x for x, _ in points], [y for _, y in points]
 
 
 def _shrinking(native: Grid, target: Grid, source_crs: CRS, target_crs: CRS) -> float:
     """Return how many native pixels lie along one pixel of `target`, at the middle of it."""
     row, col = target.height / 2, target.width / 2
-    corners = [target.transform * (c, r) for c, r in ((col, row), (col + 1, row), (col, row + 1))]
+    corners = [target.transform @ (c, r) for c, r in ((col, row), (col + 1, row), (col, row + 1))]
     xs, ys = transform(target_crs, source_crs, [x for x, _ in corners], [y for _, y in corners])
-    (c0, r0), (c1, r1), (c2, r2) = ((~native.transform) * (x, y) for x, y in zip(xs, ys, strict=True))
+    (c0, r0), (c1, r1), (c2, r2) = (~native.transform @ (x, y) for x, y in zip(xs, ys, strict=True))
     shrinking = min(math.hypot(c1 - c0, r1 - r0), math.hypot(c2 - c0, r2 - r0))
     return shrinking if math.isfinite(shrinking) else 1.0
