@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from raster_analysis.errors import AccessError, BadCredentials
+from raster_analysis.errors import AccessError
 from raster_analysis.portal.document import item_document
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.search import LARGEST_PAGE, Search, search_items
@@ -13,6 +13,7 @@ from raster_analysis.portal.tokens import Token
 from raster_analysis.portal.users import Role, User
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.content import Content
+from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
 from raster_analysis.rest.form import whole_number
@@ -50,6 +51,7 @@ class Sharing:
     def __init__(self, portal: Portal, urls: Urls) -> None:
         self._portal = portal
         self._urls = urls
+        self._doors = Doors(portal.users, portal.tokens, portal.throttle)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the routes. Clients read the description before they sign in."""
@@ -113,9 +115,13 @@ class Sharing:
             return Answer(self._exchanged(call.credentials.token))
         if call.request.method != "POST" or "password" in call.request.query_params:
             raise Refusal(405, "Send username and password in the body of a POST request, not in the URL.")
-        user = self._sign_in(call)
-        minutes = whole_number(call.fields, "expiration", _DEFAULT_LIFETIME_MIN)
-        return Answer(_token_document(self._portal.tokens.issue(user.name, minutes * 60)))
+        token = self._doors.sign_in(
+            call.fields.get("username", ""),
+            call.fields.get("password", ""),
+            client=call.request.client.host if call.request.client else "",
+            lifetime_s=60 * whole_number(call.fields, "expiration", _DEFAULT_LIFETIME_MIN),
+        )
+        return Answer(_token_document(token))
 
     def is_service_name_available(self, call: Call) -> Answer:
         """Tell whether createService would take a name."""
@@ -144,16 +150,6 @@ class Sharing:
                 "results": [item_document(item, self._portal.base_url) for item in found.items],
             }
         )
-
-    def _sign_in(self, call: Call) -> User:
-        name = call.fields.get("username", "")
-        client = call.request.client.host if call.request.client else ""
-        self._portal.throttle.check(client, name)
-        try:
-            return self._portal.users.verify(name, call.fields.get("password", ""))
-        except BadCredentials:
-            self._portal.throttle.count_failure(client, name)
-            raise
 
     def _exchanged(self, value: str) -> dict[str, JsonValue]:
         """Return the same token again: one portal, one kind of token (contract 3.3)."""
