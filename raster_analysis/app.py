@@ -31,6 +31,7 @@ from raster_analysis.rest.health import Checks, Health
 from raster_analysis.rest.journal import Journal
 from raster_analysis.rest.login import Login
 from raster_analysis.rest.pages import Pages
+from raster_analysis.rest.sharing import sharing_endpoints
 from raster_analysis.rest.site import Lifespan, make_site
 from raster_analysis.rest.urls import Urls
 from raster_analysis.settings import Settings
@@ -71,7 +72,13 @@ def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: T
     """Open the data folder; nothing runs before the dispatcher is started."""
     settings.data.mkdir(parents=True, exist_ok=True)
     portal = Portal(
-        PortalSettings(settings.data, settings.public_url, stores=settings.stores, name=settings.portal_name)
+        PortalSettings(
+            settings.data,
+            settings.public_url,
+            stores=settings.stores,
+            name=settings.portal_name,
+            upload_limit=settings.upload_limit,
+        )
     )
     store = Store.open(settings.data / "jobs.sqlite")
     dispatcher = Dispatcher(
@@ -107,7 +114,8 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )
-    return [endpoint for service in services for endpoint in service.endpoints()]
+    own = [endpoint for service in services for endpoint in service.endpoints()]
+    return [*own, *sharing_endpoints(portal, urls)]
 
 
 def serve(settings: Settings) -> None:
@@ -115,23 +123,26 @@ def serve(settings: Settings) -> None:
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = create_app(settings)
-    tls = None if settings.http else _certificate(settings)
     logger.info("serving %s", settings.public_url)
-    uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            ssl_certfile=tls.certificate if tls else None,
-            ssl_keyfile=tls.key if tls else None,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=5,
-        )
-    ).run()
+    uvicorn.Server(make_config(app, settings)).run()
+
+
+def make_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """Return how the app is served: over TLS unless the settings say otherwise, and quiet about itself."""
+    tls = None if settings.http else _certificate(settings)
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=str(tls.key) if tls else None,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=5,
+    )
 
 
 def _certificate(settings: Settings) -> CertificateFiles:

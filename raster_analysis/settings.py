@@ -50,8 +50,8 @@ class Settings(BaseSettings):
 
     form_limit: ByteSize = ByteSize(2 * 1024**2)
     """Largest request without files; room for a mask polygon of some 50,000 vertices."""
-    upload_limit: ByteSize = ByteSize(512 * 1024**2)
-    """Largest request with files; clients send parts of up to 105 MB (contract 4.1)."""
+    upload_limit: ByteSize = ByteSize(4 * 1024**3)
+    """Largest uploaded file."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

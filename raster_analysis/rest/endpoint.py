@@ -72,7 +72,7 @@ class Desk:
                 async with read_fields(request, endpoint.limit or self.form_limit) as fields:
                     return await run_in_threadpool(self._answer, endpoint, request, fields)
             except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
-                return self.refuse(request, request.query_params, error)
+                return self.refuse(request, _fields_of_unreadable(request), error)
 
         return Route(endpoint.path, serve, methods=list(endpoint.methods))
 
@@ -84,15 +84,15 @@ class Desk:
             if endpoint.changes and credentials.session:
                 _check_browser(request, credentials, fields.texts)
             call = Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
-            return self._show(call, endpoint.work(call))
+            return self._show(endpoint, call, endpoint.work(call))
         except Exception as error:  # noqa: BLE001
             return self.refuse(request, fields.texts, error)
 
-    def _show(self, call: Call, answer: Answer | Response) -> Response:
+    def _show(self, endpoint: Endpoint, call: Call, answer: Answer | Response) -> Response:
         if isinstance(answer, Response):
             return answer
         if call.format is Format.HTML:
-            return self.pages.show(answer, _visit(call))
+            return self.pages.show(answer, _visit(endpoint, call))
         return json_response(answer.document, pretty=call.format is Format.PJSON)
 
     def refuse(self, request: Request, fields: Mapping[str, str], error: Exception) -> Response:
@@ -107,12 +107,18 @@ class Desk:
         return self.pages.show(Answer(document, "error.html"), Visit(request.url.path))
 
 
+def _fields_of_unreadable(request: Request) -> Mapping[str, str]:
+    """Return what is known of a request whose form, and with it the format, could not be read."""
+    wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
+    return {"f": wanted, **request.query_params}
+
+
 def _check_browser(request: Request, credentials: Credentials, fields: Mapping[str, str]) -> None:
     if request.method != "POST":
         raise Refusal(405, "Use the form on the page for this.")
     credentials.check_csrf(fields.get("csrf", ""))
 
 
-def _visit(call: Call) -> Visit:
+def _visit(endpoint: Endpoint, call: Call) -> Visit:
     name = call.visitor.name if call.visitor else None
-    return Visit(call.request.url.path, name, call.credentials.csrf_token)
+    return Visit(call.request.url.path, name, call.credentials.csrf_token, endpoint.policy is Policy.OPEN)

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from dlpk.strict_json import JsonFault, parse
 from raster_analysis.rest.envelope import Refusal
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -88,9 +89,9 @@ def _json_fields(kind: str, body: bytes) -> dict[str, str]:
             400, f"Send a form ({', '.join(_FORMS)}) or a JSON object; content type {kind[:100]!r} is neither."
         )
     try:
-        values = json.loads(body)
-    except (ValueError, RecursionError):
-        values = None
+        values = parse(body)
+    except JsonFault as fault:
+        raise Refusal(400, f"The body cannot be read: {fault.message}") from None
     if not isinstance(values, dict):
         raise Refusal(400, "The body is not a JSON object.")
     return {

@@ -18,6 +18,10 @@ CONTENT_SECURITY_POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+_NO_PAGE = ("RasterAnalysisTools", "jobs", "results", "inputs")
+"""Parts of a path that have no page of their own, or one that is no step on the way."""
+_LABELS = {"GPServer": "Raster Analysis Tools"}
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -26,6 +30,8 @@ class Visit:
     path: str
     user: str | None = None
     csrf_token: str = ""
+    has_json: bool = False
+    """Whether the page's JSON can be read without a token, so that a link to it works."""
 
 
 class Pages:
@@ -77,7 +83,6 @@ def _crumbs(root: str, path: str) -> list[tuple[str, str]]:
     link = root + SERVICES
     for part in parts:
         link = f"{link}/{quote(part)}"
-        # These levels have no page of their own.
-        if part not in ("RasterAnalysisTools", "results", "inputs"):
-            crumbs.append((part, link))
+        if part not in _NO_PAGE:
+            crumbs.append((_LABELS.get(part, part), link))
     return crumbs

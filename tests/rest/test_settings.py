@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from raster_analysis.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "https://127.0.0.1:8443"),
+        ({"http": True, "port": 80}, "http://127.0.0.1:80"),
+        ({"host": "0.0.0.0"}, "https://localhost:8443"),
+        ({"host": "::1"}, "https://[::1]:8443"),
+        ({"base_url": "https://gis.example.org/ra/"}, "https://gis.example.org/ra"),
+    ],
+)
+def test_the_public_url_is_what_clients_reach(given: dict[str, object], url: str) -> None:
+    assert Settings(**given).public_url == url  # type: ignore[arg-type]
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RASTER_ANALYSIS_PORT", "9000")
+    monkeypatch.setenv("RASTER_ANALYSIS_MEMORY_LIMIT", "6GiB")
+    monkeypatch.setenv("RASTER_ANALYSIS_STORES", '{"s": "/srv/s"}')
+
+    settings = Settings()
+    assert settings.port == 9000
+    assert settings.memory_limit == 6 * 1024**3
+    assert settings.stores == {"s": Path("/srv/s")}
+
+
+def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, stores={"s": tmp_path}, gpus=("0",), memory_limit="6GiB", http=True)  # type: ignore[arg-type]
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings() == settings
+
+
+def test_each_gpu_gets_a_slot_and_the_others_see_none() -> None:
+    environments = Settings(slots=1, gpus=("0", "1")).slot_environments()
+
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["0", "1", ""]
+
+
+def test_a_single_slot_may_use_the_whole_machine() -> None:
+    (environment,) = Settings().slot_environments()
+
+    assert "OMP_NUM_THREADS" not in environment
+    assert "CUDA_VISIBLE_DEVICES" not in environment
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"port": 0},
+        {"base_url": "gis.example.org"},
+        {"slots": 0},
+        {"certificate": Path("c.pem")},
+        {"prot": 1},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**given)  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""Task documents become Python source in clients: names and texts are checked with the rules of that translation."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+import pytest
+from raster_analysis.tools import TOOLS
+
+from raster_analysis.rest.tasks import display_name, task_document, toolbox_document
+
+# What the Python client calls, by section 8 of the contract: keywords it sends, then outputs.
+KEYWORDS = {
+    "list_deep_learning_models": ([], ["deep_learning_models"]),
+    "query_deep_learning_model_info": (["model"], ["out_model_info"]),
+    "publish_deep_learning_model": (["model_location", "output_name"], ["out_item"]),
+    "detect_objects_using_deep_learning": (
+        [
+            "input_raster",
+            "output_objects",
+            "model",
+            "model_arguments",
+            "run_nms",
+            "confidence_score_field",
+            "class_value_field",
+            "max_overlap_ratio",
+            "process_all_raster_items",
+            "context",
+        ],
+        ["out_objects"],
+    ),
+    "classify_pixels_using_deep_learning": (
+        ["input_raster", "output_classified_raster", "model", "model_arguments", "process_all_raster_items", "context"],
+        ["out_raster"],
+    ),
+}
+TYPES = {"runNMS": "GPBoolean", "processAllRasterItems": "GPBoolean", "maxOverlapRatio": "GPDouble"}
+REQUIRED = {
+    "inputRaster",
+    "outputObjects",
+    "outputClassifiedRaster",
+    "model",
+    "modelLocation",
+    "outputName",
+}
+
+
+def python_name(name: str) -> str:
+    """The rule of contract 5.2."""
+    if "_" in name or " " in name:
+        return name.lower()
+    return re.sub("([a-z0-9])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+
+
+def documents() -> list[dict]:
+    return [task_document(tool, "https://h/help") for tool in TOOLS.values()]
+
+
+def test_the_rule_gives_the_names_that_the_contract_quotes() -> None:
+    assert python_name("runNMS") == "run_nms"
+    assert python_name("minIoU") == "min_io_u"
+    assert python_name("ExportTrainingDataforDeepLearning") == "export_training_datafor_deep_learning"
+
+
+def test_every_task_has_the_python_name_that_clients_call() -> None:
+    assert {python_name(document["name"]) for document in documents()} == KEYWORDS.keys()
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
+def test_a_task_takes_every_keyword_that_clients_send(document: dict) -> None:
+    keywords, outputs = KEYWORDS[python_name(document["name"])]
+    declared = [p for p in document["parameters"] if p["direction"] == "esriGPParameterDirectionInput"]
+    derived = [p for p in document["parameters"] if p["direction"] == "esriGPParameterDirectionOutput"]
+
+    assert set(keywords) <= {python_name(p["name"]) for p in declared}
+    assert [python_name(p["name"]) for p in derived] == outputs
+    assert {p["parameterType"] for p in derived} == {"esriGPParameterTypeDerived"}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
+def test_types_and_requiredness_are_those_of_the_contract(document: dict) -> None:
+    for parameter in document["parameters"]:
+        if parameter["direction"] == "esriGPParameterDirectionOutput":
+            continue
+        required = parameter["parameterType"] == "esriGPParameterTypeRequired"
+        assert required == (parameter["name"] in REQUIRED), parameter["name"]
+        if python_name(parameter["name"]) in KEYWORDS[python_name(document["name"])][0]:
+            assert parameter["dataType"] == TYPES.get(parameter["name"], "GPString")
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
+def test_a_task_survives_being_pasted_into_python_source(document: dict) -> None:
+    texts = [document["description"], *(p["description"] for p in document["parameters"])]
+    assert not any('"""' in text or "\\" in text for text in texts)
+    arguments = ", ".join(
+        f"{python_name(p['name'])}={p['defaultValue']!r}"
+        for p in document["parameters"]
+        if p["direction"] == "esriGPParameterDirectionInput"
+    )
+    source = f'def {python_name(document["name"])}({arguments}):\n    """{document["description"]}"""\n'
+
+    ast.parse(source)
+    for parameter in document["parameters"]:
+        value = parameter["defaultValue"]
+        assert value is None or isinstance(value, (bool, int, float, str))
+        assert not (parameter["dataType"] == "GPBoolean" and isinstance(value, str))
+
+
+def test_no_metadata_holds_words_that_make_clients_sign_in_again() -> None:
+    everything = json.dumps([toolbox_document(TOOLS), *documents()]).lower()
+
+    assert "token required" not in everything
+    assert "invalid token" not in everything
+
+
+def test_the_version_is_a_number() -> None:
+    version = toolbox_document(TOOLS)["currentVersion"]
+
+    assert isinstance(version, float)
+    assert 11.0 <= version < 12.0
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("runNMS", "Run NMS"), ("inputRaster", "Input Raster"), ("model", "Model")]
+)
+def test_display_names_are_words(name: str, shown: str) -> None:
+    assert display_name(name) == shown
