@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import rasterio
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from raster_analysis.errors import BudgetError, RasterError
@@ -18,6 +18,7 @@ from raster_analysis.grid import Grid
 from raster_analysis.handle import Handle
 from raster_analysis.rasters.bands import name_bands
 from raster_analysis.rasters.gdal_environment import READING_OPTIONS
+from raster_analysis.rasters.gdal_log import GDAL_ERRORS
 from raster_analysis.rasters.reference import to_wkt
 from raster_analysis.rasters.statistics import find_value_range
 from raster_analysis.seams import RasterInfo
@@ -49,7 +50,7 @@ def read_errors(handle: Handle) -> Iterator[None]:
     """Turn GDAL's errors into a RasterError that names the raster and not its path."""
     try:
         yield
-    except (RasterioError, MemoryError, OSError, ValueError) as error:
+    except (*GDAL_ERRORS, MemoryError, OSError, ValueError) as error:
         handle.verify_unchanged()
         cause = error.__cause__ or error
         reason = str(cause).replace(handle.path, handle.title) or type(cause).__name__

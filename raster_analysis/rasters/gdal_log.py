@@ -6,7 +6,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
 from raster_analysis.errors import OutputError
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises for an error of GDAL: the second escapes from its warping and transforming (measured)."""
 
 # Where rasterio passes on what GDAL signals, at level INFO (measured, rasterio 1.4.4 and 1.5.2).
 _LOGGER = logging.getLogger("rasterio._err")

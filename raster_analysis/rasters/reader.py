@@ -107,6 +107,9 @@ class GdalReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        if error is None:
+            # Written over while it was read: pixels of both versions may have been given out.
+            self.view.handle.verify_unchanged()
 
     def read(self, window: Window) -> Pixels:
         """Return a window of the view's grid; invalid pixels are 0.

@@ -13,6 +13,7 @@ from rasterio.warp import transform_bounds
 from raster_analysis.errors import RasterError
 from raster_analysis.grid import Bounds
 from raster_analysis.inputs import SpatialReference
+from raster_analysis.rasters.gdal_log import GDAL_ERRORS
 
 _NAMED = re.compile(
     r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?(EPSG|OGC|ESRI)[:/][^:/]*[:/]?(\w+)", re.IGNORECASE
@@ -71,8 +72,11 @@ def project_bounds(bounds: Bounds, source: str, target: str, what: str) -> Bound
         return bounds
     try:
         left, bottom, right, top = transform_bounds(here, there, *bounds, densify_pts=21)
-    except (CRSError, ValueError) as error:
-        raise RasterError(f"{what} {_figures(bounds)} cannot be projected: {error}") from None
+    except (*GDAL_ERRORS, ValueError) as error:
+        raise RasterError(
+            f"{what} {_figures(bounds)} cannot be projected to the processing coordinate system: "
+            "no transformation is known between the two"
+        ) from error
     if not left < right or not bottom < top or max(map(abs, (left, bottom, right, top))) == float("inf"):
         raise RasterError(
             f"{what} {_figures(bounds)} has no simple counterpart in the processing coordinate system: it crosses "

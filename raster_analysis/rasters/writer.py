@@ -20,7 +20,6 @@ import rasterio
 import rasterio.shutil
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.windows import Window as RasterioWindow
 
@@ -28,7 +27,7 @@ from raster_analysis.errors import OutputError
 from raster_analysis.grid import Grid, Window
 from raster_analysis.rasters.attribute_table import attribute_table_path, build_attribute_table
 from raster_analysis.rasters.coverage import Coverage
-from raster_analysis.rasters.gdal_log import gdal_errors_raise
+from raster_analysis.rasters.gdal_log import GDAL_ERRORS, gdal_errors_raise
 from raster_analysis.rasters.majority import halve
 from raster_analysis.rasters.staging import check_free_space, disk_errors, staged
 from raster_analysis.seams import LegendEntry
@@ -217,7 +216,7 @@ def _failures(path: Path) -> Iterator[None]:
     with disk_errors(path):
         try:
             yield
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             raise OutputError(f"output {path.name!r} could not be written: {error.__cause__ or error}") from error
 
 
