@@ -69,15 +69,16 @@ class Head:
         return np.stack([1 - positive, positive], axis=1).astype(np.float32)
 
     def _probabilities(self, planes: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        values = planes.astype(np.float32)
+        first = 1 if self.skip_background else 0
+        values = planes[first:].astype(np.float32)
         if self.activation == "softmax":
             values = np.exp(values - values.max(axis=0))
         elif self.activation == "sigmoid":
             values = _sigmoid(values)
-        if self.skip_background:
-            values[0] = 0
-        if self.activation == "softmax" or self.skip_background:
+        if self.activation == "softmax" or first:
             values /= np.maximum(values.sum(axis=0), np.finfo(np.float32).tiny)
+        if first:
+            values = np.concatenate([np.zeros_like(values[:1]), values])
         return np.ascontiguousarray(np.moveaxis(values, 0, 1))
 
 

@@ -56,6 +56,11 @@ class PackageModels:
         self._models.put((package_key(handle), model.engine), model)
         return model.engine, reasons
 
+    @property
+    def warm(self) -> tuple[LoadedModel, ...]:
+        """Return the models that are kept, the one used last at the end."""
+        return self._models.values
+
     def _verify(
         self, handle: Handle, reduced: LoadedModel, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]
     ) -> tuple[LoadedModel, tuple[str, ...]]:
@@ -80,6 +85,11 @@ class _Warm(Generic[T]):
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._values: OrderedDict[Hashable, T] = OrderedDict()
+
+    @property
+    def values(self) -> tuple[T, ...]:
+        """Return what is kept, the value used last at the end."""
+        return tuple(self._values.values())
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of a key, made where it is not kept."""

@@ -28,7 +28,7 @@ def load_module(package: OpenPackage) -> torch.nn.Module:
         module: torch.nn.Module = _load_program(package).module()
         return module
     module = build_architecture(package)
-    _fill(module, _read_weights(package), package.network.name)
+    fill(module, _read_weights(package), package.network.name)
     return module.eval().requires_grad_(requires_grad=False)
 
 
@@ -129,7 +129,8 @@ def _unwrap(weights: Any, name: str) -> Mapping[str, Any]:
     return weights
 
 
-def _fill(module: torch.nn.Module, weights: Mapping[str, Any], name: str) -> None:
+def fill(module: torch.nn.Module, weights: Mapping[str, Any], name: str) -> None:
+    """Put weights into a network; raises ModelError unless every tensor fits and is finite."""
     own = module.state_dict()
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     wrong = [k for k in own if k in weights and own[k].shape != weights[k].shape]
