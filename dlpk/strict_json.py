@@ -109,26 +109,25 @@ def _number_fault(number: str, text: str, message: str) -> JsonFault:
 
 
 def _check_depth_and_text(value: JsonValue) -> None:
-    level: list[JsonValue] = [value]
-    depth = 0
-    while level:
-        depth += 1
-        # `depth` counts containers: the scalars inside the 64th level are level 65.
-        if depth > MAX_DEPTH + 1:
-            raise JsonFault("emd.depth", f"the nesting is deeper than {MAX_DEPTH} levels.")
+    level = [value]
+    for depth in range(MAX_DEPTH + 2):
         below: list[JsonValue] = []
         for item in level:
-            if isinstance(item, dict):
+            if isinstance(item, str):
+                _check_encodable(item)
+            elif isinstance(item, (dict, list)) and depth == MAX_DEPTH:
+                raise JsonFault("emd.depth", f"the nesting is deeper than {MAX_DEPTH} levels.")
+            elif isinstance(item, dict):
                 below += item.keys()
                 below += item.values()
             elif isinstance(item, list):
                 below += item
-            elif isinstance(item, str) and not item.isascii():
-                _check_encodable(item)
         level = below
 
 
 def _check_encodable(text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
