@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import shutil
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from raster_analysis.rest.gpserver import GPServer
 from raster_analysis.rest.health import Checks, Health
 from raster_analysis.rest.journal import Journal
 from raster_analysis.rest.login import Login
+from raster_analysis.rest.oauth import OAuth
 from raster_analysis.rest.pages import Pages
 from raster_analysis.rest.sharing import sharing_endpoints
 from raster_analysis.rest.site import Lifespan, make_site
@@ -80,6 +82,7 @@ def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: T
             upload_limit=settings.upload_limit,
         )
     )
+    portal.sweep()
     store = Store.open(settings.data / "jobs.sqlite")
     dispatcher = Dispatcher(
         tools,
@@ -110,6 +113,7 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
     doors = Doors(portal.users, portal.tokens, portal.throttle)
     services = (
         Login(doors, urls),
+        OAuth(doors, urls, time.time),
         Directory(urls, portal.items),
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),

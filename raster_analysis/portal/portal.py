@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from pydantic import JsonValue
 
 from raster_analysis.errors import AccessError, InputError, NotPermitted
 from raster_analysis.handle import Handle
+from raster_analysis.portal import files
 from raster_analysis.portal.binding import Binder
 from raster_analysis.portal.database import Database, items
 from raster_analysis.portal.document import item_document
@@ -56,6 +58,7 @@ class Portal:
         folder = settings.folder
         folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
+        self._lock: int | None = None
         self.database = Database(folder / "portal.sqlite")
         self.organisation = self.database.setting("organisation", secrets.token_hex(8).upper())
         self.users = Users(self.database, hasher=hasher, clock=clock)
@@ -72,7 +75,6 @@ class Portal:
         )
         references = References(settings.base_url, self.items, self.services, self.stores, self.tokens)
         self._binder = Binder(references, self.items, self.folders, packages=self.packages, resolve=_resolve)
-        self._sweep()
 
     @property
     def base_url(self) -> str:
@@ -117,14 +119,24 @@ class Portal:
         draft = self.items.draft(owner.name, type, text.title or "")
         return replace(draft, folder_id=folder_id, **text.given())  # type: ignore[arg-type]
 
-    def close(self) -> None:
-        """Close the database."""
-        self.database.close()
+    def sweep(self) -> None:
+        """Remove what a crash left between a file and its row. For the server, before it serves.
 
-    def _sweep(self) -> None:
+        A second server leaves the files of the first alone: to it, requests in progress look like left-overs.
+        """
+        self._lock = self._lock or files.try_lock(self.settings.folder / "portal.lock")
+        if self._lock is None:
+            return
         self.items.sweep()
         self.packages.sweep()
         self.uploads.sweep()
+
+    def close(self) -> None:
+        """Close the database, and let another server sweep."""
+        self.database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 class PortalCatalog:

@@ -11,10 +11,10 @@ from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, delete, func, select, update
 
 from raster_analysis.errors import AccessError, BadCredentials, InputError
-from raster_analysis.portal.database import Database, fold, users
+from raster_analysis.portal.database import Database, fold, tokens, users
 from raster_analysis.portal.moment import Clock, now_ms
 
 MIN_PASSWORD_LENGTH = 8
@@ -95,11 +95,12 @@ class Users:
         return _user(row)
 
     def set_password(self, name: str, password: str) -> None:
-        """Replace a user's password."""
+        """Replace a user's password; tokens that were issued for the old one end with it."""
         user = self.get(name)
         hashed = self._hash(password)
         with self._database.write() as connection:
             connection.execute(update(users).where(users.c.name == user.name).values(password_hash=hashed))
+            connection.execute(delete(tokens).where(tokens.c.user == user.name))
 
     def add_first_administrator(self) -> str | None:
         """Add `admin` when there is no user yet and return the password, which is kept nowhere else."""

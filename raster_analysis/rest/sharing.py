@@ -121,7 +121,7 @@ class Sharing:
             client=call.request.client.host if call.request.client else "",
             lifetime_s=60 * whole_number(call.fields, "expiration", _DEFAULT_LIFETIME_MIN),
         )
-        return Answer(_token_document(token))
+        return Answer(self._token_document(token))
 
     def is_service_name_available(self, call: Call) -> Answer:
         """Tell whether createService would take a name."""
@@ -154,7 +154,7 @@ class Sharing:
     def _exchanged(self, value: str) -> dict[str, JsonValue]:
         """Return the same token again: one portal, one kind of token (contract 3.3)."""
         tokens = self._portal.tokens
-        return _token_document(Token(value, tokens.user_of(value).name, tokens.expires_ms(value)))
+        return self._token_document(Token(value, tokens.user_of(value).name, tokens.expires_ms(value)))
 
     def _user_document(self, user: User) -> dict[str, JsonValue]:
         return {
@@ -168,6 +168,5 @@ class Sharing:
             "created": user.created_ms,
         }
 
-
-def _token_document(token: Token) -> dict[str, JsonValue]:
-    return {"token": token.value, "expires": token.expires_ms, "ssl": True}
+    def _token_document(self, token: Token) -> dict[str, JsonValue]:
+        return {"token": token.value, "expires": token.expires_ms, "ssl": self._urls.base.startswith("https:")}

@@ -117,6 +117,10 @@ def test_what_a_crash_left_is_gone_at_the_next_start(portal: Portal, alice: User
     (portal.settings.folder / "packages" / ".unpacking-1").mkdir()
     portal.close()
     again = Portal(Settings(portal.settings.folder, portal.base_url))
+    assert (portal.settings.folder / "uploads" / "half").exists(), (
+        "opening alone removes nothing: a server may be running"
+    )
+    again.sweep()
     path = again.items.data_path(again.items.get(kept.id, alice))
     assert path is not None
     assert path.read_bytes() == b"first content"
@@ -126,6 +130,15 @@ def test_what_a_crash_left_is_gone_at_the_next_start(portal: Portal, alice: User
     ]
     assert left == [kept.id]
     again.close()
+
+
+def test_a_second_server_leaves_requests_in_progress_alone(portal: Portal, source: Path) -> None:
+    portal.sweep()
+    second = Portal(portal.settings)
+    with source.open("rb") as stream, portal.uploads.receive(stream) as path:
+        second.sweep()
+        assert path.exists()
+    second.close()
 
 
 def test_the_organisation_keeps_its_id(portal: Portal) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from raster_analysis.errors import AccessError, InvalidToken
 from raster_analysis.portal import database
 from raster_analysis.portal.portal import Portal
-from raster_analysis.portal.tokens import GRACE_MS, LONGEST_LIFETIME_S
+from raster_analysis.portal.tokens import GRACE_MS, LONGEST_LIFETIME_S, TRUST_MS
 from raster_analysis.portal.users import User
 
 
@@ -74,3 +74,14 @@ def test_expired_tokens_leave_the_table(portal: Portal, alice: User, time) -> No
 def test_there_is_no_token_for_an_unknown_user(portal: Portal) -> None:
     with pytest.raises(AccessError):
         portal.tokens.issue("nobody", 60)
+
+
+def test_what_another_process_revokes_is_refused_within_seconds(portal: Portal, alice: User, time) -> None:  # type: ignore[no-untyped-def]
+    token = portal.tokens.issue("alice", 3600)
+    assert portal.tokens.user_of(token.value) == alice
+    other = Portal(portal.settings)
+    other.users.set_password("alice", "another horse")
+    other.close()
+    time.ms += TRUST_MS + 1
+    with pytest.raises(InvalidToken):
+        portal.tokens.user_of(token.value)
