@@ -115,8 +115,13 @@ class Run:
         self._progress = max(self._progress, self._measure())
         return self._progress
 
-    def begin(self, ticket: int, results: Sequence[BlockResult]) -> Task:
-        """Take up the next step under a ticket; `results` are the ledger's with absolute paths."""
+    @property
+    def ledger(self) -> list[BlockResult]:
+        """Return the finished blocks in block order, which is the order of the result."""
+        return [self.results[index] for index in sorted(self.results)]
+
+    def begin(self, ticket: int) -> Task:
+        """Take up the next step under a ticket; what the ledger says of files is left to the caller."""
         step = self._ready.popleft()
         self.running[ticket] = step
         self._fractions[ticket] = 0.0
@@ -130,7 +135,6 @@ class Run:
             handles=self.prepared.handles if self.prepared else {},
             block=step.block,
             plan=self.plan,
-            results=tuple(results) if step.phase is Phase.FINISH else (),
         )
 
     def hear(self, ticket: int, reply: Reply) -> None:

@@ -1,6 +1,8 @@
 """The job store: every change of a job that must outlive the server, each in one transaction.
 
-What is written after a claim carries the claim's fence and is refused when a later claim has taken over.
+What is written after a claim carries the claim's fence and is refused when a later claim has taken over. A job that
+was submitted, a cancel and an end are on the disk when their call returns; a claim, a plan and a finished block survive
+any crash of the server, but not for sure a power cut: then they are done again.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -25,7 +27,6 @@ from raster_analysis.tool import BlockResult, Plan
 _FINAL = tuple(status.value for status in JobStatus if status.is_final)
 _IDS_A_QUERY = 500
 """SQLite takes 32,766 values in a statement; this keeps a statement short."""
-_QUEUED = (JobStatus.SUBMITTED.value, JobStatus.WAITING.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +70,19 @@ class Store:
             "progress": job.progress,
             "outputs": job.outputs,
         }
-        with self._write() as connection:
+        with self._write(lasting=True) as connection:
             connection.execute(jobs.insert().values(row))
             _add_messages(connection, job)
 
     def claim(self, owner: str, tools: Collection[str], now: datetime) -> Job | None:
         """Take the oldest job of these tools that is queued, or that another owner was executing; raises its fence."""
-        abandoned = (jobs.c.status == JobStatus.EXECUTING.value) & (jobs.c.owner != owner)
-        oldest = (
-            sa.select(jobs.c.seq)
-            .where(jobs.c.tool.in_(tools), jobs.c.status.in_(_QUEUED) | abandoned)
-            .order_by(jobs.c.seq)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
+        abandoned = _oldest(tools, (jobs.c.status == JobStatus.EXECUTING.value) & (jobs.c.owner != owner))
+        queued = _oldest(tools, jobs.c.status == JobStatus.SUBMITTED.value)
         taken = (
-            sa.update(jobs).where(jobs.c.seq == oldest).values(fence=jobs.c.fence + 1, owner=owner).returning(*jobs.c)
+            sa.update(jobs)
+            .where(jobs.c.seq == sa.func.coalesce(abandoned, queued))
+            .values(fence=jobs.c.fence + 1, owner=owner)
+            .returning(*jobs.c)
         )
         with self._write() as connection:
             row = connection.execute(taken).one_or_none()
@@ -97,9 +94,9 @@ class Store:
 
     def request_cancel(self, job_id: str) -> bool:
         """Mark a job as cancelling, on the disk when this returns; False when it is over or was marked before."""
-        live = (JobStatus.EXECUTING.value, *_QUEUED)
+        live = (JobStatus.SUBMITTED.value, JobStatus.WAITING.value, JobStatus.EXECUTING.value)
         marked = sa.update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(live))
-        with self._write() as connection:
+        with self._write(lasting=True) as connection:
             return connection.execute(marked.values(status=JobStatus.CANCELLING.value)).rowcount == 1
 
     def write(self, job: Job, results: Sequence[BlockResult] = ()) -> None:
@@ -121,7 +118,7 @@ class Store:
     def finish(self, job: Job) -> None:
         """Store a job in its final state; the block ledger is no longer needed and goes."""
         finished_at = job.finished_at.timestamp() if job.finished_at else None
-        with self._write() as connection:
+        with self._write(lasting=True) as connection:
             _put(
                 connection, job, status=job.status.value, finished_at=finished_at, outputs=job.outputs, plan=None,
                 handles=None,
@@ -130,7 +127,7 @@ class Store:
 
     def kept(self, job_id: str) -> Kept | None:
         """Return the stored plan and ledger, or None before there is a plan."""
-        with self._read() as connection:
+        with self._transaction() as connection:
             row = connection.execute(sa.select(jobs.c.plan, jobs.c.handles).where(jobs.c.id == job_id)).one_or_none()
             if row is None or row.plan is None:
                 return None
@@ -159,7 +156,7 @@ class Store:
     def unknown(self, job_ids: Sequence[str]) -> set[str]:
         """Return those of these ids that no job has."""
         known: set[str] = set()
-        with self._read() as connection:
+        with self._transaction() as connection:
             for start in range(0, len(job_ids), _IDS_A_QUERY):
                 some = job_ids[start : start + _IDS_A_QUERY]
                 known.update(connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(some))))
@@ -181,24 +178,30 @@ class Store:
         return ids
 
     def _select(self, query: sa.Select[Any]) -> list[Job]:
-        with self._read() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(query).all()
             lines = _messages(connection, [row.id for row in rows])
         return [_job(row, lines) for row in rows]
 
     @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._writer, self._read(write=True) as connection:
+    def _write(self, *, lasting: bool = False) -> Iterator[sa.Connection]:
+        with self._writer, self._transaction(write="lasting" if lasting else "plain") as connection:
             yield connection
 
     @contextmanager
-    def _read(self, *, write: bool = False) -> Iterator[sa.Connection]:
+    def _transaction(self, *, write: Literal["lasting", "plain"] | None = None) -> Iterator[sa.Connection]:
         try:
             with self._engine.connect().execution_options(write=write) as connection, connection.begin():
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or type(error).__name__
             raise StoreError(f"the job store cannot be used at the moment ({cause}); try again later") from error
+
+
+def _oldest(tools: Collection[str], which: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    # One state a query: then the index gives them in order, and a long queue costs nothing.
+    query = sa.select(jobs.c.seq).where(which, jobs.c.tool.in_(tools)).order_by(jobs.c.seq).limit(1)
+    return query.with_for_update(skip_locked=True).scalar_subquery()
 
 
 def _put(connection: sa.Connection, job: Job, **columns: Any) -> None:

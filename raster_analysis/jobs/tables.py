@@ -69,7 +69,7 @@ def open_engine(path: Path) -> sa.Engine:
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     try:
-        with engine.connect().execution_options(write=True) as connection, connection.begin():
+        with engine.connect().execution_options(write="lasting") as connection, connection.begin():
             _check_version(connection, path.name)
     except sa.exc.DatabaseError as error:
         engine.dispose()
@@ -86,8 +86,6 @@ def _configure(connection: SQLiteConnection, _record: object) -> None:
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
-        # FULL, not NORMAL: a submit that was answered and a block that was recorded must survive a power cut.
-        "synchronous = FULL",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
@@ -95,8 +93,10 @@ def _configure(connection: SQLiteConnection, _record: object) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     # A reader that turns writer fails at once under WAL; writers take the lock first and wait for it.
-    writes = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    write = connection.get_execution_options().get("write")
+    # Under WAL, NORMAL survives any crash but a power cut and takes no fsync; FULL survives that too.
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if write == 'plain' else 'FULL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _check_version(connection: sa.Connection, name: str) -> None:

@@ -15,7 +15,8 @@ from waiting import until
 
 from raster_analysis.errors import StoreError
 from raster_analysis.executors.processes import ProcessExecutor
-from raster_analysis.jobs.dispatcher import Dispatcher, Policy
+from raster_analysis.jobs.conductor import Policy
+from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.job import Job, JobStatus
 from raster_analysis.jobs.store import Store
 
