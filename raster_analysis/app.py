@@ -19,7 +19,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
 from raster_analysis.executors.processes import ProcessExecutor
-from raster_analysis.jobs.dispatcher import Dispatcher, Policy
+from raster_analysis.jobs.conductor import Policy
+from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.store import Store
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings

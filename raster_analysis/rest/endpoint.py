@@ -86,7 +86,7 @@ class Desk:
             call = Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
             return self._show(endpoint, call, endpoint.work(call))
         except Exception as error:  # noqa: BLE001
-            return self.refuse(request, fields.texts, error)
+            return self.refuse(request, {"f": endpoint.default_format, **fields.texts}, error)
 
     def _show(self, endpoint: Endpoint, call: Call, answer: Answer | Response) -> Response:
         if isinstance(answer, Response):
