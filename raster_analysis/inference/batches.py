@@ -62,6 +62,7 @@ def read_batches(source: TileSource) -> Iterator[Batch]:
     seen = 0
     for strip, pixels in _read_strips(source):
         seen += len(strip)
+        # These are views: pixels are copied once, into the batch.
         cuts += [cut for cut in (_cut(tile, pixels) for tile in strip) if cut.mask.any()]
         if len(cuts) < size:
             yield _stack([], 0, seen - len(cuts))
@@ -82,6 +83,7 @@ def _read_strips(source: TileSource) -> Iterator[tuple[list[Tile], Pixels]]:
 def _strips(tiles: Sequence[Tile]) -> Iterator[list[Tile]]:
     strip: list[Tile] = []
     for tile in tiles:
+        # Only rows of many bands or very wide blocks are cut; their padding is read twice at the cuts.
         if strip and (tile.row != strip[0].row or _cover([strip[0], tile]).size > STRIP_PX):
             yield strip
             strip = []
@@ -104,6 +106,7 @@ def _read_below(reader: RasterReader, above: Pixels | None, window: Window) -> P
     if above is None or not 0 < shared < window.height:
         return reader.read(window)
     fresh = reader.read(Window(window.row + shared, window.col, window.height - shared, window.width))
+    # Copying rows costs far less than decoding or warping them again.
     data = np.concatenate((above.data[:, -shared:], fresh.data), axis=1)
     return Pixels(data, np.concatenate((above.mask[-shared:], fresh.mask)), window)
 

@@ -45,6 +45,7 @@ def move_to_grid(detections: Detections, tile: Tile) -> Detections:
 def clip_to_grid(detections: Detections, grid: Window) -> Detections:
     """Cut boxes and outlines at the raster's edges; drop what lies outside or has no area."""
     left, top, right, bottom = grid.col, grid.row, grid.col + grid.width, grid.row + grid.height
+    # Networks see zeros beyond the raster and sometimes let a box reach into them.
     boxes = np.clip(detections.boxes_xyxy, (left, top, left, top), (right, bottom, right, bottom))
     outlines = detections.outlines.copy()
     if len(outlines):
@@ -61,6 +62,7 @@ def keep_centred(detections: Detections, tile: Tile, valid: npt.NDArray[np.bool_
 
     A centre on the edge between two tiles belongs to the right or lower one, so to one of them.
     """
+    # Not a number compares as false, so such boxes fall out here before anything is cast.
     cols, rows = np.floor(centres(detections)).T
     keep = tile.keep
     inside = (rows >= keep.row) & (rows < keep.row + keep.height) & (cols >= keep.col) & (cols < keep.col + keep.width)

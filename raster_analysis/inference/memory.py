@@ -64,7 +64,8 @@ def memory_need(tiling: Tiling, info: ModelInfo, sample_bytes: int = 4, *, proba
     tile = tiling.tile_height * tiling.tile_width
     height = _block_side(tiling.grid_height, tiling.inner_height, tiling)
     width = _block_side(tiling.grid_width, tiling.inner_width, tiling)
-    strip = max(tile, min(STRIP_PX, tiling.tile_height * (width + tiling.inner_width + 2 * tiling.padding)))
+    # Blending reads one more tile on either side of a block.
+    strip = max(tile, min(STRIP_PX, tiling.tile_height * (width + 2 * tiling.tile_width)))
     score = _SCORE_BYTES * max(1, len(info.values))
     return MemoryNeed(
         strips=_STRIPS * strip * pixel,

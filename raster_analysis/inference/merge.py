@@ -49,6 +49,7 @@ class OutputValues:
         highest = int(indexes.max(initial=0))
         if highest >= count or int(indexes.min(initial=0)) < 0:
             raise ModelError(f"the network gave class index {highest}, but the model defines {count} classes")
+        # An index of one byte has no room for a 257th position.
         wide = indexes if count <= np.iinfo(indexes.dtype).max else indexes.astype(np.int32)
         return np.where(valid, wide, wide.dtype.type(count))
 
@@ -148,6 +149,7 @@ class BlendMerge:
 
     def _settle(self, row: int) -> None:
         """Turn the rows above `row` into labels and make room below."""
+        # Rows of tiles may have been left out, so the next one can begin far below.
         rows = min(row - self._top, len(self._valid))
         if rows <= 0:
             return
@@ -179,6 +181,7 @@ class _LabelSink:
         self._window, self._values, self._table = window, values, values.table
         self.data: Labels = np.full((window.height, window.width), values.nodata, values.dtype)
         self.counts = np.zeros(len(values.values) + 1, np.intp)
+        # Every pixel counts as not valid until it is written: tiles that were left out never are.
         self.counts[-1] = window.size
 
     def write(self, window: Window, indexes: Labels, valid: Mask) -> None:

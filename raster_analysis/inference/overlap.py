@@ -17,6 +17,8 @@ T = TypeVar("T")
 @contextmanager
 def read_ahead(items: Iterator[T], depth: int) -> Iterator[Iterator[T]]:
     """Give an iterator whose next `depth` items are fetched in another thread, one after the other."""
+    # One thread makes the executor a queue: items stay in order, and a reader that may be used
+    # by one thread at a time is.
     end = object()
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
         waiting: deque[Future[T | object]] = deque()
@@ -30,6 +32,7 @@ def read_ahead(items: Iterator[T], depth: int) -> Iterator[Iterator[T]]:
         try:
             yield fetched()
         finally:
+            # What has begun is waited for by the executor; what has not begun never does.
             thread.shutdown(cancel_futures=True)
 
 

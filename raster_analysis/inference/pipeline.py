@@ -65,6 +65,7 @@ def run_tiles(
         started = time.perf_counter()
         for batch in batches:
             ready = time.perf_counter()
+            # Before the model, not after: a job that is asked to stop must not start another batch.
             reporter.check_cancelled()
             if batch.tiles:
                 put((batch, predict(batch.data)))

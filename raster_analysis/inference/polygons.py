@@ -40,6 +40,7 @@ def _to_map(points: npt.NDArray[np.float64], transform: Affine) -> npt.NDArray[n
 
 def _solid(outlines: Geometries) -> Geometries:
     """Return outlines made valid, without the lines and points that this may leave."""
+    # Traced outlines may touch themselves; making only those valid keeps the others as they were traced.
     mended = outlines.copy()
     broken = ~shapely.is_valid(outlines)
     mended[broken] = shapely.make_valid(outlines[broken], method="structure", keep_collapsed=False)

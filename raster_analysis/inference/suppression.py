@@ -54,6 +54,7 @@ def merge_blocks(parts: Sequence[Detections], tiling: Tiling, *, nms_overlap: fl
 
 def _tile_numbers(detections: Detections, tiling: Tiling) -> npt.NDArray[np.int64]:
     """Return for each detection the tile it came from: the one whose inner part holds its centre."""
+    # Detections carry no tile number; the rule of `keep_centred` gives it back.
     inner = np.array([tiling.inner_width, tiling.inner_height], np.float64)
     cols, rows = (centres(detections) // inner).astype(np.int64).T
     return np.asarray(rows * tiling.cols + cols, np.int64)
@@ -69,6 +70,7 @@ def _survivors(detections: Detections, max_overlap: float, rivals: Rivals) -> De
         found[found] = features.overlap(i[found], j[found]) > max_overlap
         return found
 
+    # A stable sort is what settles ties by the order of the features.
     ranked = np.argsort(-detections.scores.astype(np.float64), kind="stable")
     return detections.take(_greedy(features.shapes, ranked, suppresses))
 
@@ -89,6 +91,7 @@ def _greedy(shapes: Geometries, ranked: Index, suppresses: Rivals) -> npt.NDArra
         kept = chunk[alive[chunk]]
         better, worse = _meeting(tree, shapes[kept])
         better = kept[better]
+        # A dead feature suppresses nothing any more, and better ones have had their turn.
         later = (rank[worse] >= start + CHUNK) & alive[worse]
         better, worse = better[later], worse[later]
         alive[worse[suppresses(better, worse)]] = False
@@ -97,6 +100,7 @@ def _greedy(shapes: Geometries, ranked: Index, suppresses: Rivals) -> npt.NDArra
 
 def _settle_chunk(shapes: Geometries, chunk: Index, alive: npt.NDArray[np.bool_], suppresses: Rivals) -> None:
     first, second = _meeting(shapely.STRtree(shapes[chunk]), shapes[chunk])
+    # Chunks come in rank order, so a position says which of two is better.
     ordered = first < second
     better, worse = chunk[first[ordered]], chunk[second[ordered]]
     by_rank = np.argsort(first[ordered], kind="stable")

@@ -88,6 +88,7 @@ class Tiling:
 
 def blocks_of(tiling: Tiling) -> tuple[Block, ...]:
     """Return the blocks that cover the grid, each pixel once, row by row; each holds whole inner tiles."""
+    # Whole inner tiles: no tile runs for two blocks when tiles are cropped.
     height = _whole(tiling.block_size, tiling.inner_height)
     width = _whole(tiling.block_size, tiling.inner_width)
     windows = tiling.grid_window.split(height, width)

@@ -11,10 +11,14 @@ from raster_analysis.model_info import ModelInfo
 
 __all__ = ["Tiling", "blocks_of", "choose_tiling", "memory_bill"]
 
-LARGEST_TILE_PX = 2048
-"""Beyond this there is little left to gain: with 64 px of context 14 % of the pixels are padding."""
-GOOD_ENOUGH = 1.03
-"""A smaller tile is preferred to one that computes up to 3 % fewer pixels: less memory, finer progress."""
+LARGEST_TILE_PX = 1536
+"""Beyond this there is little left to gain: with 64 px of context 1.19 pixels are computed for one wanted.
+
+Measured: a U-Net on OpenVINO runs at one speed a pixel from 256 to 2048 px, so only the padding counts.
+"""
+GOOD_ENOUGH = 1.05
+"""A smaller tile is preferred to one that computes up to 5 % fewer pixels: less memory, and a job that is
+asked to stop stops sooner (guess)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ def choose_tiling(
         smallest = tilings[0] if batch_size or info.fixed_batch else replace(tilings[0], batch_size=1)
         memory_bill(smallest, info, memory_limit=memory_limit)
         fitting = [smallest]
+    # Tiles come in order of size, so this is the smallest that is good enough; it may also fit the grid better.
     least = min(tiling.waste for tiling in fitting)
     return next(tiling for tiling in fitting if tiling.waste <= least * GOOD_ENOUGH)
 
@@ -92,6 +97,7 @@ def _tile_shapes(info: ModelInfo, wish: _Wish, grid_side: int) -> list[tuple[int
     """Return the tiles to choose from, the smallest first."""
     if wish.tile_size is not None:
         return [(wish.tile_size, wish.tile_size)]
+    # Never below the package's own: it is the one size that is known to work, and context costs little here.
     own = (info.tile_height, info.tile_width)
     if not info.variable_tile:
         return [own]
@@ -121,8 +127,10 @@ def _wanted_padding(info: ModelInfo, wish: _Wish) -> int:
 def _tiling(info: ModelInfo, grid_shape: tuple[int, int], wish: _Wish, shape: tuple[int, int]) -> Tiling:
     height, width = shape
     padding = _wanted_padding(info, wish)
+    # A default must not turn a tile size that the user gave into an error; a quarter is what Esri's functions take.
     if wish.padding is None and not info.model_padding and 2 * padding >= min(shape):
         padding = min(shape) // 4
+    # The package's batch says how much its author held at once; larger tiles make that fewer of them.
     own_px = info.batch_size * info.tile_height * info.tile_width
     return Tiling(
         grid_height=grid_shape[0],
