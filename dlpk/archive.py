@@ -164,7 +164,8 @@ def _walk_safely(folder: Path, limits: Limits) -> tuple[Member, ...]:
         if is_debris(name):
             continue
         if fault := fault_of_name(name):
-            findings.append(error("zip.path", ascii(name)[1:-1], f"{fault}.", "Rename the file."))
+            name = ascii(name)[1:-1]  # noqa: PLW2901 - no control characters in messages
+            findings.append(error("zip.path", name, f"{fault}.", "Rename the file."))
         if entry.is_symlink():
             findings.append(error("zip.link", name, "it is a link.", "Replace the link by the file itself."))
         elif not entry.is_file(follow_symlinks=False):
