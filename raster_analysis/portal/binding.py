@@ -79,8 +79,9 @@ class Binder:
     def _package_handle(self, found: Item | Path, title: str) -> Handle:
         """Return the read-only copy by digest: what happens to item or file later does not touch the job."""
         if isinstance(found, Item) and found.type != PACKAGE_TYPE:
-            raise InputError(f"item {title!r} is a {found.type}; a model is a {PACKAGE_TYPE}")
+            raise InputError(f"item {title!r} has type {found.type}; a model has type {PACKAGE_TYPE}")
         digest = found.package_digest if isinstance(found, Item) else None
+        # A file in a store has no digest on record, and may have changed since it was last read.
         if digest is None or not self._packages.has(digest):
             digest = self._packages.keep(self._path(found), title)
         return Handle("package", str(self._packages.path(digest)), title, digest=digest)
@@ -96,6 +97,7 @@ class Binder:
             raise NotPermitted(
                 f"user {user.name!r} is a {user.role.value} and may not add items; ask for a publisher's role"
             )
+        # Told now rather than after hours of work; publishing asks again.
         if target.item_id:
             self._items.get_own(target.item_id, user)
         if target.folder_id:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from raster_analysis.errors import RasterAnalysisError
 
 SCHEMA_VERSION = 1
+# Longer than any transaction here; a command beside the server may hold the lock for a moment.
 _BUSY_TIMEOUT_MS = 30_000
 
 metadata = MetaData()
@@ -52,6 +53,7 @@ users = Table(
 tokens = Table(
     "tokens",
     metadata,
+    # Plain sha256 is enough: a token has 256 random bits, nobody can try them out.
     Column("sha256", String(64), primary_key=True),
     Column("user", ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("expires_ms", BigInteger, nullable=False),
@@ -81,6 +83,7 @@ items = Table(
     Column("description", Text),
     Column("properties", Text),
     Column("access", String(10), nullable=False),
+    # The path alone: the base URL may be another at the next start.
     Column("url", Text),
     Column("size", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
@@ -96,6 +99,7 @@ items = Table(
 services = Table(
     "services",
     metadata,
+    # Trees/FeatureServer and Trees/ImageServer may exist side by side, as in any services directory.
     Column("kind", String(20), primary_key=True),
     Column("name_key", String(128), primary_key=True),
     Column("name", String(128), nullable=False),
@@ -105,6 +109,7 @@ services = Table(
 publications = Table(
     "publications",
     metadata,
+    # No reference to the items table: a job's answer stays when its item is deleted.
     Column("job_id", String(64), primary_key=True),
     Column("output", String(64), primary_key=True),
     Column("item_id", String(32), nullable=False),
@@ -169,6 +174,7 @@ def _configure(connection: SQLiteConnection, _record: object) -> None:
     for pragma in (
         f"busy_timeout = {_BUSY_TIMEOUT_MS}",
         "journal_mode = WAL",
+        # FULL: an upload that was acknowledged survives a power cut.
         "synchronous = FULL",
         "foreign_keys = ON",
     ):

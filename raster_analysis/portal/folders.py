@@ -38,6 +38,7 @@ class Folders:
             raise InputError(f"folder title {title[:80]!r} is not usable; give 1 to {_LONGEST_TITLE} characters")
         folder = Folder(new_id(), owner.name, title, self._clock())
         with self._database.write() as connection:
+            # The unique index would notice too, but not in words for the user.
             same = select(folders.c.id).where(folders.c.owner == owner.name, folders.c.title == title)
             if connection.scalar(same):
                 raise InputError(f"Folder title {title!r} not available.")

@@ -16,7 +16,7 @@ from raster_analysis.portal.users import User
 PACKAGE_TYPE = "Deep Learning Package"
 FEATURE_TYPE = "Feature Service"
 IMAGE_TYPE = "Image Service"
-_TAG_COUNT = 128
+_TAG_COUNT = 128  # as on other portals (dlpk 2.3)
 _UNSAFE_IN_NAME = re.compile(r"[^\w.()+ -]|[\x00-\x1f\x7f]")
 
 
@@ -118,6 +118,7 @@ def changeable_by(user: User) -> ColumnElement[bool]:
 
 def safe_name(name: str) -> str:
     """Return a file name without folders, control characters or characters that headers and shells read."""
+    # An allow-list: quotes end a header value, slashes leave the folder, and nobody needs either.
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     cleaned = _UNSAFE_IN_NAME.sub("_", last).strip(" .")
     stem, dot, suffix = cleaned.rpartition(".")

@@ -78,6 +78,7 @@ class Items:
         name = safe_name(name)
         suffix = Path(name).suffix
         file = f"{secrets.token_hex(8)}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
+        # The suffix stays: readers and people tell formats by it. The rest of the name is ours.
         target = self._folder / item_id / file
         files.place(source, target)
         return DataFile(item_id, file, name, target.stat().st_size)
@@ -120,6 +121,7 @@ class Items:
         with self._database.write() as connection:
             before = find(connection, item_id, changeable_by(user))
             item = self.save(connection, replace(before, package_digest=package_digest), data)
+        # After the commit: until then the row names the old file.
         self.drop_data(before)
         return item
 
@@ -128,6 +130,7 @@ class Items:
         with self._database.write() as connection:
             item = find(connection, item_id, changeable_by(user))
             connection.execute(items.delete().where(items.c.id == item.id))
+        # What cannot be removed now is swept at the next start: no row knows it.
         shutil.rmtree(self._folder / item.id, ignore_errors=True)
 
     def data_path(self, item: Item) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from pathlib import Path
 from threading import Lock
@@ -10,6 +11,8 @@ from threading import Lock
 import dlpk
 from dlpk.extraction import PARTIAL_PREFIX
 from raster_analysis.errors import ModelError
+
+logger = logging.getLogger(__name__)
 
 
 class Packages:
@@ -32,6 +35,8 @@ class Packages:
                 if not self.has(package.digest):
                     self._unpack(package)
         except dlpk.DlpkError as error:
+            # %r: a title is the user's text and may hold line ends.
+            logger.warning("package %r refused: %s", title[:100], error)
             raise ModelError(f"{title!r} is not a usable package: {error}") from None
         return package.digest
 

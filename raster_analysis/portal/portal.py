@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User, Users
 from raster_analysis.rasters.resolver import resolve_features, resolve_raster
 from raster_analysis.tool import Catalog, Parameters, Publication, Tool
+
+logger = logging.getLogger(__name__)
 
 _MOST_MODELS = 1000
 _SERVICE_TYPES = ("Feature Service", "Image Service")
@@ -102,7 +105,9 @@ class Portal:
             if source is None:
                 raise InputError("an item of type Deep Learning Package needs its file, a .dlpk")
             draft = replace(draft, package_digest=self.packages.keep(source, safe_name(name)))
-        return self.items.add(draft, self.items.place(draft.id, source, name) if source else None)
+        item = self.items.add(draft, self.items.place(draft.id, source, name) if source else None)
+        logger.info("user %s added item %s of type %r", owner.name, item.id, item.type)
+        return item
 
     def replace_file(self, item_id: str, user: User, source: Path, name: str) -> Item:
         """Give an item another file; the id stays."""
@@ -110,6 +115,7 @@ class Portal:
         if item.type in _SERVICE_TYPES:
             raise InputError(f"the data of a {item.type} comes from a tool, not from an upload")
         digest = self.packages.keep(source, safe_name(name)) if item.type == PACKAGE_TYPE else None
+        logger.info("user %s replaces the file of item %s", user.name, item_id)
         return self.items.replace_data(item_id, user, self.items.place(item_id, source, name), digest)
 
     def draft(self, owner: User, type: str, text: ItemText, folder_id: str | None = None) -> Item:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.services import ServiceKind, ServiceName, Services, clean_service_name
 from raster_analysis.portal.users import User
 from raster_analysis.tool import Output, Publication
+
+logger = logging.getLogger(__name__)
 
 _SERVICE_KINDS = {"features": ServiceKind.FEATURES, "imagery": ServiceKind.IMAGERY}
 
@@ -84,7 +87,9 @@ class Publisher:
         if published:
             return self._value_of(published, user, base_url)
         result = Result(publication, output, _target(publication, output), user)
-        return result_value(self._store(result), base_url)
+        item = self._store(result)
+        logger.info("job %s: output %s became item %s", publication.job_id, output.name, item.id)
+        return result_value(item, base_url)
 
     def _published(self, job_id: str, output: str) -> str | None:
         wanted = select(publications.c.item_id).where(publications.c.job_id == job_id, publications.c.output == output)
@@ -101,6 +106,7 @@ class Publisher:
         digest = self._packages.keep(result.path, result.title) if result.output.kind == "package" else None
         with self._database.read() as connection:
             place = self._find_place(connection, result)
+        # Outside the transaction: on another file system this copies, and holds up no other writer.
         data = self._items.place(place.item.id, result.path, f"{result.title}{result.path.suffix}")
         try:
             with self._database.write() as connection:
@@ -116,6 +122,7 @@ class Publisher:
     def _record(self, connection: Connection, result: Result, place: _Place, data: DataFile) -> Item:
         """Write item and publication in one transaction: either both are there or neither."""
         if not place.is_new:
+            # The client may have deleted it since: it does so when a job is cancelled (contract 5.6).
             find(connection, place.item.id, changeable_by(result.user))
             item = self._items.save(connection, place.item, data)
         elif place.service:
@@ -123,6 +130,7 @@ class Publisher:
             draft = self._services.insert(connection, service, place.item)
             item = self._items.save(connection, draft, data)
         else:
+            # Another job may have taken the title since the place was chosen.
             if _same_title(connection, result):
                 raise _exists(result)
             item = self._items.insert(connection, place.item, data)
@@ -177,7 +185,7 @@ def _own(connection: Connection, result: Result, type: str) -> Item:
     """Return the item that the user named to be filled or updated."""
     item = find(connection, result.target.item_id or "", changeable_by(result.user))
     if item.type != type:
-        raise InputError(f"item {item.id} is a {item.type}; the result is a {type}")
+        raise InputError(f"item {item.id} has type {item.type}; the result needs {type}")
     return item
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from raster_analysis.errors import InputError
 
+# Limits are guesses, far above what clients send; they bound the SQL that a query becomes.
 LONGEST_QUERY = 4096
 MOST_TERMS = 200
 DEEPEST = 32
@@ -91,6 +92,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         if match is None or match.lastgroup is None:
             raise InputError(f"query: cannot read {text[position : position + 20].strip()!r}; is a quote missing?")
         kind = match.lastgroup
+        # Upper case only: "sand and gravel" is three words.
         if kind == "word" and match["word"] in ("AND", "OR", "NOT"):
             kind = match["word"]
         yield _Token(kind, match[match.lastgroup], position)

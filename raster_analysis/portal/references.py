@@ -101,6 +101,7 @@ def without_query(url: str) -> str:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
+        # What two parsers might read differently is refused: user info, backslashes.
         usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and "\\" not in url
         _ = parts.port
     except ValueError:

@@ -61,6 +61,7 @@ class SearchResult:
 def search_items(items_: Items, search: Search, user: User | None) -> SearchResult:
     """Return what a user may see of what a search finds; raises InputError for a query that cannot be read."""
     condition = condition_of(parse_query(search.query))
+    # A start below 1 gives nothing: a client that got nextStart -1 asks for it all the same (contract 4.3).
     first = max(search.start, 1) - 1
     count = min(max(search.num, 0), LARGEST_PAGE) if search.start >= 1 else 0
     page = items_.select(user, condition, page=slice(first, first + count), order=_order(search))
@@ -105,6 +106,7 @@ def _contains(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
 def _pattern(value: str) -> str:
     for special in ("\\", "%", "_"):
         value = value.replace(special, f"\\{special}")
+    # The one wildcard of the query language.
     return value.replace("*", "%")
 
 

@@ -109,6 +109,7 @@ class Services:
 
     def free_name(self, connection: Connection, wanted: ServiceName) -> ServiceName:
         """Return the wanted name, or the first of name_1, name_2 and so on that is free."""
+        # A job that worked for hours does not fail for its name.
         candidate, number = wanted, 0
         while _is_taken(connection, candidate):
             number += 1

@@ -11,6 +11,7 @@ from raster_analysis.errors import AccessError, InputError
 
 _URI = re.compile(r"/(fileShares|rasterStores)/([^/]+)(?:/(.*))?", re.DOTALL)
 _STORE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# `%` after decoding: somebody hopes that a later part decodes once more (CVE-2024-1560). `:` and `<`: GDAL's own words.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\<>{}|:%]")
 _LONGEST_URI = 1024
 
@@ -64,6 +65,7 @@ def _split(uri: str) -> tuple[str, list[str]]:
 
 def _beneath(root: Path, parts: list[str]) -> Path | None:
     try:
+        # Links are followed first and judged by where they lead.
         found = root.joinpath(*parts).resolve(strict=True)
     except (OSError, RuntimeError):
         return None

@@ -55,6 +55,7 @@ class Tokens:
         lifetime_s = min(max(lifetime_s, 1), LONGEST_LIFETIME_S)
         token = Token(secrets.token_urlsafe(32), self._users.get(user).name, now + lifetime_s * 1000)
         with self._database.write() as connection:
+            # Housekeeping where it costs least: without it the table would grow for ever.
             connection.execute(delete(tokens).where(tokens.c.expires_ms + GRACE_MS < now))
             connection.execute(
                 tokens.insert().values(sha256=_digest(token.value), user=token.user, expires_ms=token.expires_ms)

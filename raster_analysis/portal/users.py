@@ -19,7 +19,7 @@ from raster_analysis.portal.moment import Clock, now_ms
 
 MIN_PASSWORD_LENGTH = 8
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-_LONGEST_PASSWORD = 1024
+_LONGEST_PASSWORD = 1024  # a longer one only serves to keep the server busy
 _AT_ONCE = 2
 """One hash takes 64 MiB; more at once would let 50 logins take 3 GB (measured)."""
 
@@ -90,6 +90,7 @@ class Users:
         """Return the user who has this password; raises BadCredentials after the same work for any failure."""
         row = self._row(name)
         known = row["password_hash"] if row else self._nobody
+        # The hash is checked first, for unknown users too: the answer must not come sooner for them (A01).
         if not self._matches(known, password) or row is None:
             raise BadCredentials("Unable to generate token.")
         return _user(row)
@@ -97,7 +98,7 @@ class Users:
     def set_password(self, name: str, password: str) -> None:
         """Replace a user's password; tokens that were issued for the old one end with it."""
         user = self.get(name)
-        hashed = self._hash(password)
+        hashed = self._hash(password)  # before the transaction: it takes a third of a second
         with self._database.write() as connection:
             connection.execute(update(users).where(users.c.name == user.name).values(password_hash=hashed))
             connection.execute(delete(tokens).where(tokens.c.user == user.name))

@@ -49,6 +49,7 @@ class Content:
         ]
         for place in (root, f"{root}/{{folder}}"):
             item = f"{place}/items/{{id}}"
+            # Clients put the folder into the path once an item lies in one (contract 4.2).
             routes += [
                 Endpoint(f"{place}/createService", self.create_service, Policy.USER, changes=True),
                 Endpoint(f"{place}/addItem", self.add_item, Policy.USER, changes=True, limit=limit),
@@ -222,6 +223,7 @@ def _attachment(item: Item, path: Path) -> FileResponse:
         path,
         stat_result=stat,
         filename=name,
+        # Never the type that the content claims: an SVG or HTML file would run as part of this site (A15).
         media_type="application/octet-stream",
         headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"},
     )

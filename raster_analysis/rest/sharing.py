@@ -91,6 +91,7 @@ class Sharing:
             "id": portal.organisation,
             "name": portal.settings.name,
             "portalName": portal.settings.name,
+            # Not "multitenant": clients would take us for ArcGIS Online (contract 2.1).
             "portalMode": "singletenant",
             "isPortal": True,
             "currentVersion": PORTAL_VERSION,
@@ -111,6 +112,7 @@ class Sharing:
 
     def generate_token(self, call: Call) -> Answer:
         """Give a token for a name and a password, or for a token that a federated server shows."""
+        # Federated servers show a token instead of a password (contract 3.3).
         if "username" not in call.fields and call.credentials.token:
             return Answer(self._exchanged(call.credentials.token))
         if call.request.method != "POST" or "password" in call.request.query_params:

@@ -210,7 +210,7 @@ def test_masks_in_a_store_are_bound_under_the_contexts_name(portal: Portal, alic
 
 def test_a_model_is_a_package_item(portal: Portal, alice: User, raster_item: Item) -> None:
     assert faults(portal, alice, model={"itemId": raster_item.id}) == (
-        "model: item 'Scene' is a Image; a model is a Deep Learning Package",
+        "model: item 'Scene' has type Image; a model has type Deep Learning Package",
     )
 
 

@@ -149,7 +149,7 @@ def test_a_service_made_beforehand_is_found_by_its_name_alone(portal: Portal, al
 def test_a_result_of_the_wrong_kind_is_not_put_into_a_service(portal: Portal, alice: User, result: Path) -> None:
     service = ServiceName(ServiceKind.IMAGERY, "cover")
     made = portal.services.create(service, alice, portal.draft(alice, "Image Service", ItemText(title="cover")))
-    with pytest.raises(InputError, match="is a Image Service; the result is a Feature Service"):
+    with pytest.raises(InputError, match="has type Image Service; the result needs Feature Service"):
         publish(portal, alice, features(result), outputName={"itemId": made.id})
 
 
