@@ -36,17 +36,12 @@ class Settings(BaseSettings):
     """Worker processes besides those of `gpus`; each uses several CPU threads."""
     gpus: tuple[str, ...] = ()
     """GPUs that get a worker process of their own, e.g. `0` and `1`. Without any, workers use what they find."""
-    memory_limit: ByteSize = ByteSize(4 * 1024**3)
+    memory_limit: ByteSize = ByteSize(1400 * 1024**2)
     """Working memory of one slot above its loaded model, e.g. `6GiB`."""
     allow_untrusted_code: bool = False
     """Whether packages that carry Python code may run."""
     job_retention_days: float = Field(default=30, gt=0)
     """How long finished jobs and their messages are kept."""
-
-    token_minutes: int = Field(default=60, ge=5)
-    """Lifetime of a token when the client asks for none."""
-    token_minutes_limit: int = Field(default=20160, ge=5)
-    """Longest lifetime a client can ask for (two weeks, as ArcGIS portals have it)."""
 
     form_limit: ByteSize = ByteSize(2 * 1024**2)
     """Largest request without files; room for a mask polygon of some 50,000 vertices."""

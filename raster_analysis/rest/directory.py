@@ -27,6 +27,7 @@ class Directory:
     def endpoints(self) -> list[Endpoint]:
         """Return every route of the directory."""
         return [
+            Endpoint("/portal", self.enter, Policy.OPEN),
             Endpoint("/arcgis/rest", self.enter, Policy.OPEN),
             Endpoint("/arcgis/rest/info", self.info, Policy.OPEN),
             Endpoint(SERVICES, self.root, Policy.OPEN),

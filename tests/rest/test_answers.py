@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -164,6 +165,13 @@ def test_each_error_has_its_code_and_its_message(error: Exception, code: int) ->
     refusal = refusal_of(error)
 
     assert (refusal.code, refusal.message) == (code, str(error))
+
+
+def test_every_code_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rest.md").read_text()
+
+    for code in (400, 403, 413, 429, 498, 499, 500):
+        assert f"| {code} |" in page
 
 
 def test_all_faults_of_parameters_are_details() -> None:

@@ -67,3 +67,9 @@ def test_a_single_slot_may_use_the_whole_machine() -> None:
 def test_settings_that_make_no_sense_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings(**given)  # type: ignore[arg-type]
+
+
+def test_every_setting_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rest.md").read_text()
+
+    assert [name for name in Settings.model_fields if f"`{name}`" not in page] == []
