@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,10 @@ def _read(core: Any, source: Path | TracedModule, plan: NetworkPlan) -> Any:
         if isinstance(source, Path):
             graph = core.read_model(source)
         else:
-            graph = openvino.convert_model(source.module, example_input=(source.example,))
+            with warnings.catch_warnings():
+                # Tracing warns of every branch on a shape; here the shape is the one that will be run.
+                warnings.simplefilter("ignore")
+                graph = openvino.convert_model(source.module, example_input=(source.example,))
         inputs = graph.inputs
         chosen = graph.input(plan.input_name) if plan.input_name and len(inputs) > 1 else inputs[0]
         graph.reshape({chosen: _network_shape(plan)})

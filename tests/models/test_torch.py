@@ -132,7 +132,7 @@ def test_a_segmentation_network_of_torchvision_runs_from_a_state_dict(models, ma
 def detector_package(make_package, name, **changes):
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(8)
-    arguments = {"num_classes": 3, "min_size": 64, "max_size": 64, "box_score_thresh": 0.0}
+    arguments = {"num_classes": 3, "min_size": 64, "max_size": 64, "box_score_thresh": 0.0, "box_detections_per_img": 8}
     network = torchvision.models.get_model(name, weights=None, weights_backbone=None, **arguments).eval()
     architecture = {"Library": "torchvision", "Name": name, "Arguments": arguments}
     keys = {
@@ -204,7 +204,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_fault(tiny, weights,
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        (None, "holds weights only; name the network"),
+        (None, "Name the network in RasterAnalysis.Architecture"),
         ({"Library": "torchvision", "Name": "no_such_network"}, "torchvision cannot build 'no_such_network'"),
         (
             {"Library": "torchvision", "Name": "resnet18", "Arguments": {"weights": "DEFAULT"}},
