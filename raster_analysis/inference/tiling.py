@@ -14,7 +14,7 @@ __all__ = ["Tiling", "blocks_of", "choose_tiling", "memory_bill"]
 LARGEST_TILE_PX = 1536
 """Beyond this there is little left to gain: with 64 px of context 1.19 pixels are computed for one wanted.
 
-Measured: a U-Net on OpenVINO runs at one speed a pixel from 256 to 2048 px, so only the padding counts.
+Measured: a U-Net on OpenVINO runs at nearly one speed a pixel from 256 to 2048 px, so the padding decides.
 """
 GOOD_ENOUGH = 1.05
 """A smaller tile is preferred to one that computes up to 5 % fewer pixels: less memory, and a job that is
