@@ -33,6 +33,8 @@ from raster_analysis.tool import Portal, Tool
 
 TURN_S = 0.25
 """Longest time between two looks at the clock."""
+NEWS_A_TURN = 1000
+"""Most news taken in before the runs go on; a tool that never stops talking must not stop the others."""
 WRITE_EVERY_S = 1.0
 """How often messages alone are written; those since then are lost when the server is killed."""
 GRACE_S = 5.5
@@ -130,11 +132,10 @@ class Conductor:
 
     def _work(self) -> None:
         while not self._closing.is_set():
-            self._read_inbox()
-            if time.monotonic() < self._paused_until_s:
-                continue
             try:
-                self._turn()
+                self._read_inbox()
+                if time.monotonic() >= self._paused_until_s:
+                    self._turn()
             except StoreError as error:
                 _LOG.error("the next try is in a second: %s", error)
                 self._paused_until_s = time.monotonic() + 1.0
@@ -145,7 +146,7 @@ class Conductor:
     def _read_inbox(self) -> None:
         try:
             self._inbox.get(timeout=TURN_S)()
-            while True:
+            for _ in range(NEWS_A_TURN):
                 self._inbox.get_nowait()()
         except Empty:
             return
@@ -155,11 +156,7 @@ class Conductor:
         self._fill_slots()
         self._end_unclaimed()
         for run in list(self._runs.values()):
-            try:
-                self._advance(run)
-            except StaleFence:
-                _LOG.warning("job %s: claim %d was taken over; its work is dropped", run.job_id, run.fence)
-                self._drop(run)
+            self._try_to_advance(run)
         self._claim()
         self._fill_slots()
         self._expire()
@@ -228,6 +225,20 @@ class Conductor:
             self.executor.cancel(ticket)
 
     # --- one run ------------------------------------------------------------------------------------------------
+
+    def _try_to_advance(self, run: Run) -> None:
+        try:
+            self._advance(run)
+        except StaleFence:
+            _LOG.warning("job %s: claim %d was taken over; its work is dropped", run.job_id, run.fence)
+            self._drop(run)
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - a fault of ours in one job must not keep the others waiting
+            _LOG.exception("job %s: unexpected error", run.job_id)
+            if run.ending is not None:
+                self._drop(run)
+            self._stop(run, JobStatus.FAILED, "unexpected error in the server; its log says more")
 
     def _advance(self, run: Run) -> None:
         limit_s = self.policy.time_limit_s

@@ -126,6 +126,8 @@ def transition(job: Job, status: JobStatus, now: datetime) -> Job:
 
 def note(job: Job, text: str, level: Level = "info", *, now: datetime) -> Job:
     """Return the job with one more message."""
+    # What no database and no client takes: halves of UTF-16 pairs and NUL.
+    text = text.encode(errors="replace").decode().replace("\0", "")
     text = _SIGN_IN_WORDS.sub("sign-in problem", text)
     if len(text) > TEXT_LIMIT:
         text = f"{text[: TEXT_LIMIT - 3]}..."

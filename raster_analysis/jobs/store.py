@@ -8,10 +8,11 @@ any crash of the server, but not for sure a power cut: then they are done again.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +20,40 @@ import sqlalchemy as sa
 
 from raster_analysis.errors import StaleFence, StoreError
 from raster_analysis.handle import Handle
-from raster_analysis.jobs.job import Job, JobMessage, JobStatus, transition
-from raster_analysis.jobs.tables import blocks, jobs, messages, open_engine
+from raster_analysis.jobs.job import Job, JobStatus, transition
+from raster_analysis.jobs.rows import add_messages, read_messages, to_job, to_row
+from raster_analysis.jobs.tables import blocks, jobs, open_engine
 from raster_analysis.task import HANDLES, PLAN
 from raster_analysis.tool import BlockResult, Plan
 
 _FINAL = tuple(status.value for status in JobStatus if status.is_final)
 _IDS_A_QUERY = 500
 """SQLite takes 32,766 values in a statement; this keeps a statement short."""
+
+
+def _oldest(which: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    # One state a query: then the index gives them in order, and a long queue costs nothing.
+    tools: sa.BindParameter[str] = sa.bindparam("tools", expanding=True)
+    query = sa.select(jobs.c.seq).where(which, jobs.c.tool.in_(tools)).order_by(jobs.c.seq).limit(1)
+    return query.with_for_update(skip_locked=True).scalar_subquery()
+
+
+_ABANDONED = (jobs.c.status == JobStatus.EXECUTING.value) & (jobs.c.owner != sa.bindparam("claimant"))
+_CLAIM = (
+    sa.update(jobs)
+    .where(jobs.c.seq == sa.func.coalesce(_oldest(_ABANDONED), _oldest(jobs.c.status == JobStatus.SUBMITTED.value)))
+    .values(fence=jobs.c.fence + 1, owner=sa.bindparam("claimant"))
+    .returning(*jobs.c)
+)
+
+
+@dataclass(slots=True)
+class _Adding:
+    """A job on its way into the store."""
+
+    job: Job
+    is_settled: bool = False
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +73,7 @@ class Store:
         self._engine = engine
         # SQLite has one writer; waiting here is fair and quick, its own busy loop sleeps up to 100 ms.
         self._writer = threading.Lock()
+        self._adding: deque[_Adding] = deque()
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -59,36 +87,22 @@ class Store:
 
     def add(self, job: Job) -> None:
         """Store a new job; it is on the disk when this returns."""
-        row = {
-            "id": job.id,
-            "tool": job.tool,
-            "user": job.user,
-            "form": job.form,
-            "status": job.status.value,
-            "fence": job.fence,
-            "submitted_at": job.submitted_at.timestamp(),
-            "progress": job.progress,
-            "outputs": job.outputs,
-        }
-        with self._write(lasting=True) as connection:
-            connection.execute(jobs.insert().values(row))
-            _add_messages(connection, job)
+        adding = _Adding(job)
+        self._adding.append(adding)
+        with self._writer:
+            # Whoever waited for the lock before may have taken this job along: one fsync serves many submits.
+            if not adding.is_settled:
+                self._add_all()
+        if adding.error is not None:
+            raise adding.error
 
     def claim(self, owner: str, tools: Collection[str], now: datetime) -> Job | None:
         """Take the oldest job of these tools that is queued, or that another owner was executing; raises its fence."""
-        abandoned = _oldest(tools, (jobs.c.status == JobStatus.EXECUTING.value) & (jobs.c.owner != owner))
-        queued = _oldest(tools, jobs.c.status == JobStatus.SUBMITTED.value)
-        taken = (
-            sa.update(jobs)
-            .where(jobs.c.seq == sa.func.coalesce(abandoned, queued))
-            .values(fence=jobs.c.fence + 1, owner=owner)
-            .returning(*jobs.c)
-        )
         with self._write() as connection:
-            row = connection.execute(taken).one_or_none()
+            row = connection.execute(_CLAIM, {"claimant": owner, "tools": list(tools)}).one_or_none()
             if row is None:
                 return None
-            job = transition(_job(row, _messages(connection, [row.id])), JobStatus.EXECUTING, now)
+            job = transition(to_job(row, read_messages(connection, [row.id])), JobStatus.EXECUTING, now)
             _put(connection, job, status=job.status.value)
         return job
 
@@ -177,11 +191,31 @@ class Store:
                 connection.exec_driver_sql("PRAGMA incremental_vacuum")
         return ids
 
+    def _add_all(self) -> None:
+        """Store the new jobs in one transaction, or each in its own when one spoils it; the lock is held."""
+        some = [self._adding.popleft() for _ in range(len(self._adding))]
+        self._try_to_add(some)
+        if len(some) > 1 and some[0].error is not None:
+            for adding in some:
+                self._try_to_add([adding])
+
+    def _try_to_add(self, some: Sequence[_Adding]) -> None:
+        error = None
+        try:
+            with self._transaction(write="lasting") as connection:
+                connection.execute(jobs.insert(), [to_row(adding.job) for adding in some])
+                for adding in some:
+                    add_messages(connection, adding.job)
+        except Exception as failure:  # noqa: BLE001 - raised again in the thread whose job it is
+            error = failure
+        for adding in some:
+            adding.is_settled, adding.error = True, error
+
     def _select(self, query: sa.Select[Any]) -> list[Job]:
         with self._transaction() as connection:
             rows = connection.execute(query).all()
-            lines = _messages(connection, [row.id for row in rows])
-        return [_job(row, lines) for row in rows]
+            lines = read_messages(connection, query.with_only_columns(jobs.c.id))
+        return [to_job(row, lines) for row in rows]
 
     @contextmanager
     def _write(self, *, lasting: bool = False) -> Iterator[sa.Connection]:
@@ -198,12 +232,6 @@ class Store:
             raise StoreError(f"the job store cannot be used at the moment ({cause}); try again later") from error
 
 
-def _oldest(tools: Collection[str], which: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    # One state a query: then the index gives them in order, and a long queue costs nothing.
-    query = sa.select(jobs.c.seq).where(which, jobs.c.tool.in_(tools)).order_by(jobs.c.seq).limit(1)
-    return query.with_for_update(skip_locked=True).scalar_subquery()
-
-
 def _put(connection: sa.Connection, job: Job, **columns: Any) -> None:
     """Update a live job's row under its fence and add its new messages."""
     started_at = job.started_at.timestamp() if job.started_at else None
@@ -211,17 +239,7 @@ def _put(connection: sa.Connection, job: Job, **columns: Any) -> None:
     values = {"progress": job.progress, "started_at": started_at, **columns}
     if connection.execute(sa.update(jobs).where(mine).values(values)).rowcount != 1:
         raise StaleFence(f"claim {job.fence} of job {job.id} is over: another took its place, or the job has ended")
-    _add_messages(connection, job)
-
-
-def _add_messages(connection: sa.Connection, job: Job) -> None:
-    there = connection.scalar(sa.select(sa.func.count()).where(messages.c.job_id == job.id)) or 0
-    lines = [
-        {"job_id": job.id, "position": position, "time": line.time.timestamp(), "level": line.level, "text": line.text}
-        for position, line in enumerate(job.messages[there:], start=there)
-    ]
-    if lines:
-        connection.execute(messages.insert(), lines)
+    add_messages(connection, job)
 
 
 def _record(connection: sa.Connection, job: Job, result: BlockResult) -> None:
@@ -237,32 +255,3 @@ def _record(connection: sa.Connection, job: Job, result: BlockResult) -> None:
             statistics=result.statistics,
         )
     )
-
-
-def _messages(connection: sa.Connection, job_ids: Collection[str]) -> dict[str, list[JobMessage]]:
-    lines: dict[str, list[JobMessage]] = {job_id: [] for job_id in job_ids}
-    query = sa.select(messages).where(messages.c.job_id.in_(job_ids)).order_by(messages.c.job_id, messages.c.position)
-    for row in connection.execute(query):
-        lines[row.job_id].append(JobMessage(_moment(row.time), row.level, row.text))
-    return lines
-
-
-def _job(row: Any, lines: dict[str, list[JobMessage]]) -> Job:
-    return Job(
-        id=row.id,
-        tool=row.tool,
-        user=row.user,
-        form=row.form,
-        status=JobStatus(row.status),
-        fence=row.fence,
-        submitted_at=_moment(row.submitted_at),
-        started_at=_moment(row.started_at) if row.started_at is not None else None,
-        finished_at=_moment(row.finished_at) if row.finished_at is not None else None,
-        progress=row.progress,
-        messages=tuple(lines[row.id]),
-        outputs=row.outputs,
-    )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

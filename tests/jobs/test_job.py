@@ -87,5 +87,12 @@ def test_words_that_make_clients_sign_in_again_never_appear(words: str) -> None:
     assert job.messages[-1].text == "store said: sign-in problem!"
 
 
+@given(st.text(st.characters()))
+def test_any_text_becomes_one_that_can_be_stored(text: str) -> None:
+    stored = note(new_job("Count", {}, "ann", NOW), text, now=NOW).messages[-1].text
+    assert stored.encode().decode() == stored
+    assert "\0" not in stored
+
+
 def test_a_long_text_is_cut() -> None:
     assert len(note(new_job("Count", {}, "ann", NOW), "x" * 10**6, now=NOW).messages[-1].text) == TEXT_LIMIT

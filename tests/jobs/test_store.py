@@ -55,6 +55,21 @@ def test_the_oldest_job_of_the_wanted_tools_is_claimed_first(store: Store) -> No
     assert store.claim("a", ["Count"], NOW) is None
 
 
+def test_jobs_that_are_added_at_once_are_all_there(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda _: add(store), range(80)))
+    assert {job.id for job in store.unfinished()} == {job.id for job in jobs}
+
+
+def test_a_job_that_cannot_be_stored_spoils_no_other(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        bad = [pool.submit(store.add, new_job("Count", {}, "\ud800", NOW)) for _ in range(4)]
+        good = [pool.submit(add, store) for _ in range(12)]
+        bad += [pool.submit(store.add, new_job("Count", {}, "\ud800", NOW)) for _ in range(4)]
+    assert all(isinstance(future.exception(), UnicodeEncodeError) for future in bad)
+    assert {job.id for job in store.unfinished()} == {future.result().id for future in good}
+
+
 def test_a_claim_takes_a_job_once_however_many_ask(store: Store) -> None:
     jobs = {add(store).id for _ in range(40)}
     with ThreadPoolExecutor(4) as pool:
