@@ -37,8 +37,7 @@ def stack_targets(objects: list[tuple[NDArray[np.float64], NDArray[np.int64]]], 
     learned = np.zeros((len(objects), cells, cells), np.float32)
     for number, (corners, kinds) in enumerate(objects):
         # Large first, so that small ones are not painted over.
-        order = np.argsort(-np.prod(corners[:, 2:] - corners[:, :2], axis=1)) if len(corners) else []
-        for index in order:
+        for index in np.argsort(-np.prod(corners[:, 2:] - corners[:, :2], axis=1)):
             _draw(heat[number, kinds[index]], boxes[number], learned[number], corners[index])
     ignored = np.zeros_like(learned)
     return Targets(*(torch.from_numpy(array) for array in (heat, boxes, learned, ignored)))

@@ -88,7 +88,9 @@ def read_truth(path: Path, layer: str | None, raster: Path | None) -> Boxes:
 
 
 def _on_map(cells: Boxes, transform: Affine) -> Boxes:
-    x, y = transform @ (cells[:, 0::2], cells[:, 1::2])
+    cols, rows = cells[:, 0::2], cells[:, 1::2]
+    x = transform.a * cols + transform.b * rows + transform.c
+    y = transform.d * cols + transform.e * rows + transform.f
     return np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
 
 

@@ -63,8 +63,8 @@ class Segmenter(nn.Module):
         super().__init__()
         self.backbone = Backbone(bands, widths)
         self.fine = nn.Sequential(nn.Conv2d(bands, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.spread = nn.Conv2d(widths[0], 16, 1)
-        self.head = nn.Sequential(nn.Conv2d(24, 16, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(16, classes, 1))
+        self.spread = nn.Conv2d(widths[0], 8, 1)
+        self.head = nn.Sequential(nn.Conv2d(16, 12, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(12, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Give `(n, classes, rows, cols)` of a normalised picture whose sides are multiples of 32."""

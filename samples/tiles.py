@@ -72,9 +72,9 @@ def vary_colors(pixels: NDArray[np.uint8], rng: np.random.Generator, strength: f
     bands = pixels.shape[0]
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = np.exp(strength * rng.normal(0, 0.25))
-    gain = np.exp(strength * (rng.normal(0, 0.15) + rng.normal(0, 0.10, bands)))
-    offset = strength * (rng.normal(0, 0.05) + rng.normal(0, 0.03, bands))
-    tables = levels**gamma * gain[:, None] + offset[:, None]
+    gain = np.exp(strength * (rng.normal(0, 0.15) + rng.normal(0, 0.10, (bands, 1))))
+    offset = strength * (rng.normal(0, 0.05) + rng.normal(0, 0.03, (bands, 1)))
+    tables = levels**gamma * gain + offset
     tables = (tables * 255).clip(0, 255)
     varied = np.stack([table.astype(np.uint8)[band] for table, band in zip(tables, pixels, strict=True)])
     if rng.random() < 0.5 * strength:
@@ -85,7 +85,8 @@ def vary_colors(pixels: NDArray[np.uint8], rng: np.random.Generator, strength: f
 def _fade(pixels: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
     """Move the colours towards their mean (or away, when negative)."""
     gray = pixels.mean(axis=0, keepdims=True, dtype=np.float32)
-    return (pixels + (gray - pixels) * np.float32(amount)).clip(0, 255).astype(np.uint8)
+    faded: NDArray[np.uint8] = (pixels + (gray - pixels) * np.float32(amount)).clip(0, 255).astype(np.uint8)
+    return faded
 
 
 def punch_hole(sample: Sample, rng: np.random.Generator) -> Sample:

@@ -220,4 +220,5 @@ def _by_block(rule: Callable[[Ints, Ints], NDArray[np.generic]], i: Ints, j: Int
         return rule(i, j)
     table = rule(mesh_i.copy(), mesh_j.copy())
     flat = (i - i_first) * table.shape[1] + (j - j_first)
-    return table.ravel()[flat]
+    values: NDArray = table.ravel()[flat]  # type: ignore[type-arg]
+    return values

@@ -314,8 +314,7 @@ def _inside_any(rectangles: Objects, row: Floats, col: Floats, margin: float) ->
     down, right = row[:, None] - rectangles.row, col[:, None] - rectangles.col
     along = np.abs(down * rectangles.cos + right * rectangles.sin) < rectangles.length + margin
     across = np.abs(right * rectangles.cos - down * rectangles.sin) < rectangles.width + margin
-    inside: NDArray[np.bool_] = (along & across).any(axis=1)
-    return inside
+    return np.any(along & across, axis=1)
 
 
 def _lattice_cells(window: Window, pitch: float, margin: int) -> tuple[Ints, Ints]:

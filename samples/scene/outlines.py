@@ -29,7 +29,7 @@ def crown_outlines(scene: Scene, window: Window, transform: Affine) -> Outlines:
         "radius_m": (np.sqrt(trees.length * trees.width) * scene.cell_size).round(2),
         "visible": visible[seen].round(3),
     }
-    return shapely.polygons(rings), fields
+    return np.asarray(shapely.polygons(rings)), fields
 
 
 def building_outlines(scene: Scene, window: Window, transform: Affine) -> Outlines:
@@ -37,7 +37,7 @@ def building_outlines(scene: Scene, window: Window, transform: Affine) -> Outlin
     objects, _ = scene.objects(window)
     parts = objects.take((objects.kind == Kind.HOUSE) | (objects.kind == Kind.HALL))
     square = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, -1.0, 1.0])
-    shapes = shapely.polygons(_rings(parts, *square, transform))
+    shapes = np.asarray(shapely.polygons(_rings(parts, *square, transform)))
     _, number = np.unique(_building_keys(parts), return_inverse=True)
     count = int(number.max()) + 1 if len(number) else 0
     joined = np.empty(count, dtype=object)
@@ -73,5 +73,6 @@ def _rings(
     along, across = objects.length[:, None] * forward, objects.width[:, None] * sideways
     rows = objects.row[:, None] + along * objects.cos[:, None] - across * objects.sin[:, None]
     cols = objects.col[:, None] + along * objects.sin[:, None] + across * objects.cos[:, None]
-    x, y = transform @ (cols, rows)
+    x = transform.a * cols + transform.b * rows + transform.c
+    y = transform.d * cols + transform.e * rows + transform.f
     return np.stack([x, y], axis=-1)

@@ -217,7 +217,8 @@ def _crown_tone(
     down, right = along * cos - across * sin, along * sin + across * cos
     up = np.sqrt((1.05 - down**2 - right**2).clip(0.05, 1))
     lit = (down * sun[0] + right * sun[1] + up * sun[2]).astype(np.float32)
-    return np.float32(0.5) + np.float32(0.75) * lit.clip(0, 1)
+    tone: Floats32 = np.float32(0.5) + np.float32(0.75) * lit.clip(0, 1)
+    return tone
 
 
 def _roof_tone(
