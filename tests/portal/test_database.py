@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from raster_analysis.errors import BudgetError, InputError, RasterAnalysisError
+from raster_analysis.portal import database
+from raster_analysis.portal.database import Database
+from raster_analysis.portal.uploads import Uploads
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "portal.sqlite"
+
+
+def count_settings(opened: Database) -> int:
+    with opened.read() as connection:
+        return connection.scalar(select(func.count()).select_from(database.settings)) or 0
+
+
+def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
+    opened = Database(path)
+    with pytest.raises(RuntimeError), opened.write() as connection:
+        connection.execute(database.settings.insert().values(name="a", value="b"))
+        raise RuntimeError
+    assert count_settings(opened) == 0
+    opened.close()
+
+
+def test_writers_of_two_processes_wait_for_each_other(path: Path) -> None:
+    both = (Database(path), Database(path))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: both[n % 2].setting(f"name {n}", "value"), range(40)))
+    assert count_settings(both[0]) == 40
+    for opened in both:
+        opened.close()
+
+
+def test_a_setting_keeps_its_first_value(path: Path) -> None:
+    opened = Database(path)
+    assert opened.setting("organisation", "A") == "A"
+    assert opened.setting("organisation", "B") == "A"
+    opened.close()
+
+
+def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(path: Path) -> None:
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(RasterAnalysisError, match=r"portal\.sqlite was written by a newer version \(schema 99"):
+        Database(path)
+    left = sqlite3.connect(path)
+    assert left.execute("SELECT name FROM sqlite_master").fetchall() == []
+    left.close()
+
+
+def test_uploads_stop_at_their_limit_and_at_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(tmp_path / "uploads", limit=10)
+    with uploads.receive(io.BytesIO(b"x" * 10)) as received:
+        assert received.stat().st_size == 10
+    with pytest.raises(InputError, match="10 bytes allowed"), uploads.receive(io.BytesIO(b"x" * 11)):
+        pass
+    full = type("Usage", (), {"free": 51, "total": 1000})
+    monkeypatch.setattr("raster_analysis.portal.uploads.shutil.disk_usage", lambda _: full)
+    with pytest.raises(BudgetError, match="room for 1 bytes"), uploads.receive(io.BytesIO(b"xx")):
+        pass
+    assert list((tmp_path / "uploads").iterdir()) == []
