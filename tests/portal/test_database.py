@@ -26,9 +26,14 @@ def count_settings(opened: Database) -> int:
 
 def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
     opened = Database(path)
-    with pytest.raises(RuntimeError), opened.write() as connection:
-        connection.execute(database.settings.insert().values(name="a", value="b"))
-        raise RuntimeError
+
+    def write_and_fail() -> None:
+        with opened.write() as connection:
+            connection.execute(database.settings.insert().values(name="a", value="b"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     assert count_settings(opened) == 0
     opened.close()
 
