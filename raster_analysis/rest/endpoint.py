@@ -77,6 +77,7 @@ class Desk:
         return Route(endpoint.path, serve, methods=list(endpoint.methods))
 
     def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response:
+        visit = Visit(request.url.path)
         try:
             wanted = choose_format(fields.texts, endpoint.default_format)
             credentials = credentials_of(request, fields.texts, html=wanted is Format.HTML)
@@ -84,18 +85,21 @@ class Desk:
             if endpoint.changes and credentials.session:
                 _check_browser(request, credentials, fields.texts)
             call = Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
-            return self._show(endpoint, call, endpoint.work(call))
+            visit = _visit(endpoint, call)
+            return self._show(call, visit, endpoint.work(call))
         except Exception as error:  # noqa: BLE001
-            return self.refuse(request, {"f": endpoint.default_format, **fields.texts}, error)
+            return self.refuse(request, {"f": endpoint.default_format, **fields.texts}, error, visit=visit)
 
-    def _show(self, endpoint: Endpoint, call: Call, answer: Answer | Response) -> Response:
+    def _show(self, call: Call, visit: Visit, answer: Answer | Response) -> Response:
         if isinstance(answer, Response):
             return answer
         if call.format is Format.HTML:
-            return self.pages.show(answer, _visit(endpoint, call))
+            return self.pages.show(answer, visit)
         return json_response(answer.document, pretty=call.format is Format.PJSON)
 
-    def refuse(self, request: Request, fields: Mapping[str, str], error: Exception) -> Response:
+    def refuse(
+        self, request: Request, fields: Mapping[str, str], error: Exception, *, visit: Visit | None = None
+    ) -> Response:
         """Return the answer to a request that failed, in the format it asked for."""
         refusal = refusal_of(error)
         document = envelope(refusal.code, refusal.message, refusal.details)
@@ -104,7 +108,7 @@ class Desk:
             return json_response(document, pretty=wanted == "pjson")
         if isinstance(error, TokenRequired):
             return RedirectResponse(self.pages.sign_in_url(request.url.path), 303)
-        return self.pages.show(Answer(document, "error.html"), Visit(request.url.path))
+        return self.pages.show(Answer(document, "error.html"), visit or Visit(request.url.path))
 
 
 def _fields_of_unreadable(request: Request) -> Mapping[str, str]:

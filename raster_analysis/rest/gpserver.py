@@ -112,7 +112,9 @@ class GPServer:
         job = self._find(call)
         if job is None:
             return Answer(missing_document(call.path["job"]), "missing.html")
-        return self._job_answer(job)
+        # Thousands of polls read the document, a few people the page.
+        view = self._job_view(job) if call.format is Format.HTML else {}
+        return Answer(job_document(job, self._tools[job.tool]), "job.html", view)
 
     def messages(self, call: Call) -> Answer:
         """Return a job's messages alone."""
@@ -175,12 +177,15 @@ class GPServer:
         view = {"tool": tool, "inputs": tool.describe(), "values": values, "faults": faults, "examples": _EXAMPLES}
         return Answer(document, "task.html", view)
 
-    def _job_answer(self, job: Job) -> Answer:
+    def _job_view(self, job: Job) -> dict[str, Any]:
         tool = self._tools[job.tool]
-        values = {info.name: input_document(job, info)["value"] for info in tool.describe()}
-        results = {output.name: job.outputs.get(output.name) for output in tool.outputs}
-        view = {"job": job, "tool": tool, "inputs": values, "results": results, "ended": job.status.is_final}
-        return Answer(job_document(job, tool), "job.html", view)
+        return {
+            "job": job,
+            "tool": tool,
+            "inputs": {info.name: input_document(job, info)["value"] for info in tool.describe()},
+            "results": {output.name: job.outputs.get(output.name) for output in tool.outputs},
+            "ended": job.status.is_final,
+        }
 
 
 def _no_parameter(call: Call) -> Refusal:

@@ -155,6 +155,13 @@ def test_another_users_job_is_no_page(client: TestClient, toolbox) -> None:
     assert "secret text" not in page
 
 
+def test_an_error_page_does_not_sign_anybody_out(browser: TestClient) -> None:
+    page = browser.get(f"{TOOLBOX}/NoSuchTask/jobs/j1/results/x").text
+
+    assert "That did not work" in page
+    assert "Sign out alice" in page
+
+
 @pytest.mark.parametrize("name", ["style.css", "job.js", "icon.svg"])
 def test_static_files_are_served(client: TestClient, name: str) -> None:
     answer = client.get(f"/arcgis/rest/static/{name}")
