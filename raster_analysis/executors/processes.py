@@ -65,7 +65,9 @@ class ProcessExecutor:
         self._order(partial(self._cancel, ticket))
 
     def close(self) -> None:
-        """Kill every slot."""
+        """Kill every slot; closing twice does no harm."""
+        if self._closing:
+            return
         self._closing = True
         self._ring()
         if self._thread.ident is not None:

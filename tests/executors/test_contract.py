@@ -80,3 +80,8 @@ def test_cancelling_what_is_over_or_unknown_does_nothing(
     executor.cancel(99)
     executor.submit(2, make_task())
     assert isinstance(hearing.last(2), Done)
+
+
+def test_closing_twice_does_no_harm(executor: Executor) -> None:
+    executor.close()
+    executor.close()

@@ -106,6 +106,35 @@ def test_a_block_that_kills_two_processes_fails_its_job_and_no_other(
     until(lambda: not (tmp_path / "data" / "jobs" / job.id).exists())
 
 
+def test_a_job_goes_on_after_the_server_was_closed(
+    make_dispatcher: Make, finished: Finished, stage: Path, store: Store
+) -> None:
+    (stage / "hold-4").touch()
+    first = make_dispatcher(processes())
+    job = first.submit("Count", {"count": "6", "stage": str(stage)}, "ann")
+    until(lambda: count_recorded(store) == 5)
+    first.close()
+    (stage / "hold-4").unlink()
+    job = finished(make_dispatcher(processes()), job)
+    assert job.outputs == {"result": {"sha256": digest(6)}}
+    assert [len(marks(stage, f"start-{i}")) for i in range(6)] == [1, 1, 1, 1, 2, 1]
+
+
+def test_two_jobs_share_two_slots(make_dispatcher: Make, finished: Finished, stage: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    (stage / "hold").touch()
+    dispatcher = make_dispatcher(processes())
+    large = dispatcher.submit("Count", {"count": "9", "stage": str(stage)}, "ann")
+    until(lambda: marks(stage, "start-1"))
+    job = dispatcher.submit("Count", {"count": "3", "stage": str(small)}, "bob")
+    (stage / "hold").unlink()
+    (stage / "hold-8").touch()
+    assert finished(dispatcher, job).status is JobStatus.SUCCEEDED
+    (stage / "hold-8").unlink()
+    assert finished(dispatcher, large).status is JobStatus.SUCCEEDED
+
+
 def test_a_job_goes_on_after_the_server_was_killed(
     make_dispatcher: Make,
     finished: Finished,
