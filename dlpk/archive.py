@@ -72,6 +72,7 @@ def open_source(path: Path, limits: Limits = DEFAULT_LIMITS) -> Source:
         return FolderSource(path, limits)
     if not path.is_file():
         raise PackageRefused([error("archive.missing", path.name, "there is no such file or folder.")])
+    # Decided by the name: the content of a broken definition tells nothing.
     if path.suffix.lower() == ".emd":
         return DefinitionSource(path)
     return ZipSource(path, limits)
@@ -109,6 +110,7 @@ class ZipSource:
         for piece in self.stream(name):
             unpacked.write(piece)
         unpacked.seek(0)
+        # It reads like any file, but is none to the type checker.
         return cast("BinaryIO", unpacked)
 
 
@@ -161,6 +163,7 @@ def _walk_safely(folder: Path, limits: Limits) -> tuple[Member, ...]:
     found: list[Member] = []
     findings: list[Finding] = []
     for name, entry in _walk(folder, ""):
+        # Left out before the rules apply: a .git folder may hold what it likes.
         if is_debris(name):
             continue
         if fault := fault_of_name(name):
@@ -262,6 +265,7 @@ def _stream_file(path: Path, name: str) -> Iterator[bytes]:
 
 def _open_file(path: Path, name: str) -> BinaryIO:
     try:
+        # A link that was put here after the walk is not followed.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as fault:
         raise PackageRefused([error("archive.missing", name, f"cannot be read: {fault.strerror}.")]) from None

@@ -68,6 +68,7 @@ def build(source: Path | str, out: Path | str, options: ModelOptions | None = No
     if out.exists() and not replace:
         raise TargetExists(f"{out.name} is already there")
     content = _source_of(source, options)
+    # The very source that is written is checked.
     report = check_source(content)
     if report.package is None:
         raise PackageRefused(report.findings)
@@ -163,6 +164,7 @@ def _write_whole(source: Source, out: Path) -> None:
             _write_archive(source, file)
             file.flush()
             os.fsync(file.fileno())
+        # Readers of an older package keep their file.
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
@@ -172,6 +174,7 @@ def _write_archive(source: Source, file: BinaryIO) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for member in sorted(source.members(), key=lambda member: member.name):
             entry = zipfile.ZipInfo(member.name, _EARLIEST_DATE)
+            # The default depends on the system that builds.
             entry.create_system = _UNIX
             entry.external_attr = _PLAIN_FILE_MODE << 16
             entry.file_size = member.size

@@ -1,4 +1,4 @@
-"""The rules for what a package says, one small function a rule; all faults are collected (contract 2.5)."""
+"""The rules for what a package says, one small function a rule; all faults are collected."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def _at(contents: Contents, key: str) -> str:
 def check_image_size(contents: Contents) -> Iterator[Finding]:
     """ImageHeight and ImageWidth must be there; wrong ones were reported when read."""
     for key in ("ImageHeight", "ImageWidth"):
+        # Wrong values were reported when they were read; this is about absence.
         if contents.definition.keys.get(key) is None:
             hint = "Write the side of the tile in pixels, for instance 256."
             yield error("emd.image_size", _at(contents, key), f"{key} is missing.", hint)
@@ -116,8 +117,10 @@ def check_function(contents: Contents) -> Iterator[Finding]:
 
 def _check_methods(contents: Contents, name: str) -> Iterator[Finding]:
     function, kind = contents.function, contents.definition.model_type
+    # A base class in another file may bring the methods.
     if function is None or function.has_foreign_base:
         return
+    # What the host calls for this type, and never more.
     needed = {"getParameterInfo"}
     if kind in PIXEL_TYPES:
         needed.add(_PIXEL_METHOD)

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 from dlpk.definition import ClassEntry
 from dlpk.findings import Finding, error, warning
 
+# A guess that is ten times the largest table seen; a million would only be an attack.
 MAX_CLASSES = 10_000
-"""A guess that is ten times the largest table seen; a million would only be an attack."""
 MAX_NAME = 256
 _VALUE_RANGE = range(-(2**31), 2**31)
 _SHOWN_FAULTS = 10
@@ -41,6 +41,7 @@ def read_classes(value: JsonValue, file: str) -> tuple[tuple[ClassEntry, ...], l
 def _read_entry(item: JsonValue) -> tuple[ClassEntry | None, str]:
     if not isinstance(item, dict):
         return None, "the entry is not an object."
+    # Old spelling, still copied around (Esri/raster-deep-learning#20).
     value = item.get("Value", item.get("ClassValue"))
     name = item.get("Name", item.get("ClassName"))
     if isinstance(value, float) and value.is_integer():
@@ -57,6 +58,7 @@ def _read_entry(item: JsonValue) -> tuple[ClassEntry | None, str]:
 def _read_color(value: JsonValue) -> tuple[int, int, int] | None:
     if not isinstance(value, list) or len(value) < 3:
         return None
+    # Export templates write -1 three times for no colour.
     parts = [part for part in value[:3] if isinstance(part, (int, float)) and 0 <= part <= 255]
     return (int(parts[0]), int(parts[1]), int(parts[2])) if len(parts) == 3 else None
 

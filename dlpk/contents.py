@@ -15,8 +15,8 @@ from dlpk.parse import parse_definition
 from dlpk.strict_json import MAX_BYTES
 from dlpk.weights import Weights, WeightsKind, identify
 
+# How a reference to a raster function of other software begins, in lower case.
 BUILT_IN = "[functions]"
-"""How a reference to a raster function of other software begins, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class Contents:
         reference = self.definition.model_file
         if reference is None:
             return None
+        # TensorFlow 2 models are folders.
         inside = {member.name.rsplit("/", 1)[-1] for member in self.inside(reference)}
         if inside:
             return Weights(WeightsKind.SAVED_MODEL if "saved_model.pb" in inside else WeightsKind.UNKNOWN)
@@ -97,6 +98,7 @@ def find_root(source: Source) -> tuple[Root, list[Finding]]:
     """
     names = [member.name for member in source.members()]
     definitions = [name for name in names if name.lower().endswith(".emd")]
+    # People who zip a folder put everything one level down.
     for depth in (0, 1):
         here = [name for name in definitions if name.count("/") == depth]
         if len(here) > 1:
@@ -168,6 +170,7 @@ def _with_function(contents: Contents) -> tuple[Contents, list[Finding]]:
 
 def _with_model_type(contents: Contents) -> tuple[Contents, list[Finding]]:
     definition = contents.definition
+    # A wrong type was reported already; only a missing one is inferred.
     if definition.model_type is not None or definition.keys.get("ModelType") is not None:
         return contents, []
     where = f"{contents.root.emd}: ModelType"

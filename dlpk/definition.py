@@ -25,6 +25,7 @@ class ModelType(StrEnum):
 PIXEL_TYPES = frozenset({ModelType.IMAGE_CLASSIFICATION, ModelType.CHANGE_DETECTION})
 DETECTION_TYPES = frozenset({ModelType.OBJECT_DETECTION, ModelType.INSTANCE_DETECTION, ModelType.PANOPTIC_SEGMENTER})
 
+# Names that `ExtractBands` may hold instead of indexes.
 WELL_KNOWN_BANDS = (
     "Red",
     "Green",
@@ -49,7 +50,6 @@ WELL_KNOWN_BANDS = (
     "PseudoBlue",
     "QA",
 )
-"""Names that `ExtractBands` may hold instead of indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Definition:
 
 
 def class_values(definition: Definition) -> tuple[tuple[int, ...], str]:
-    """Give the `Value` that each index of the network stands for, and the rule in words (contract 1.3).
+    """Give the `Value` that each index of the network stands for, and the rule in words.
 
     Pixel classifiers give an index per pixel; detectors and object classifiers give a position in `Classes`.
     """

@@ -15,8 +15,8 @@ from dlpk.archive import Member
 from dlpk.errors import PackageRefused, TargetExists
 from dlpk.findings import error
 
+# Folders with this prefix are left-overs of a process that was killed and may be deleted.
 PARTIAL_PREFIX = ".unpacking-"
-"""Folders with this prefix are left-overs of a process that was killed and may be deleted."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +47,7 @@ def unpack(package: Unpackable, target: Path) -> Path:
     if target.exists() or target.is_symlink():
         raise TargetExists(f"{target.name} is already there")
     partial = target.parent / f"{PARTIAL_PREFIX}{secrets.token_hex(8)}"
+    # Nobody else shall read half a package.
     partial.mkdir(mode=0o700)
     try:
         _write_members(package, partial)
@@ -60,6 +61,7 @@ def unpack(package: Unpackable, target: Path) -> Path:
 
 
 def _write_members(package: Unpackable, partial: Path) -> None:
+    # Asked for first: a folder computes it only now, from what lies there.
     expected = package.digest
     total = hashlib.sha256()
     with _folder(partial) as root:
@@ -76,6 +78,7 @@ def _write(package: Unpackable, member: Member, root: int) -> str:
     digest = hashlib.sha256()
     left = member.size
     with _descend(root, folders) as parent:
+        # Read-only, so that a function cannot change the package it runs from.
         descriptor = os.open(leaf, _FILE_FLAGS, 0o444, dir_fd=parent)
         with os.fdopen(descriptor, "wb") as file:
             for piece in package.stream(member.name):

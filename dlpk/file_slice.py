@@ -15,6 +15,7 @@ class FileSlice(io.RawIOBase):
     """Bytes `start` to `start + size` of a file, read-only; wrap it in a `BufferedReader`."""
 
     def __init__(self, path: Path, start: int, size: int) -> None:
+        # The reader around this one does the buffering.
         self._file = path.open("rb", buffering=0)
         self._start = start
         self._size = size

@@ -15,6 +15,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+# Every code with its meaning. Codes are stable: scripts depend on them.
 CODES: dict[str, str] = {
     "archive.missing": "The path does not exist or cannot be read.",
     "archive.kind": "The file is not a ZIP archive, or does not carry the promised digest.",
@@ -88,7 +89,6 @@ CODES: dict[str, str] = {
     "runtime.architecture": "The package does not say which network the weights belong to.",
     "package.unused": "A big file is named by nothing in the definition.",
 }
-"""Every code with its meaning. Codes are stable: scripts depend on them."""
 
 
 @dataclass(frozen=True, slots=True)

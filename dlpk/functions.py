@@ -36,7 +36,7 @@ class FunctionFacts:
 
 
 def inspect_function(source: bytes, name: str) -> FunctionFacts:
-    """Find the class of a raster function (contract 3.1) and what it defines.
+    """Find the class of a raster function and what it defines.
 
     Raises:
         FunctionFault: The text is not Python, or no class in it is a raster function.
@@ -44,12 +44,14 @@ def inspect_function(source: bytes, name: str) -> FunctionFacts:
     tree = parse_source(source)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     stem = PurePosixPath(name).stem
+    # Templates name their class otherwise than the file; then this method marks it.
     candidates = [node for node in classes.values() if _MARK_METHOD in _methods_of(node, classes)]
     chosen = classes.get(stem) or (candidates[0] if len(candidates) == 1 else None)
     if chosen is None:
         found = ", ".join(node.name for node in candidates) or "none"
         message = f"no class is called {stem!r}, and not exactly one class defines {_MARK_METHOD} (found: {found})."
         raise FunctionFault("function.class", message)
+    # Parameters are declared as dictionaries of literals, so their names stand in the text.
     texts = (node.value for node in ast.walk(chosen) if isinstance(node, ast.Constant))
     return FunctionFacts(
         class_name=chosen.name,

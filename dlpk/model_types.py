@@ -1,4 +1,4 @@
-"""`ModelType`: its spellings, its foreign families, and what it must be when the key is missing (contract 1.4)."""
+"""`ModelType`: its spellings, its foreign families, and what it must be when the key is missing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dlpk.definition import Definition, ModelType
 from dlpk.findings import Finding, error, warning
 from dlpk.functions import FunctionFacts
 
+# Lower-case spelling -> the type, and whether Esri documents the spelling.
 _ALIASES = {
     "classifypixels": (ModelType.IMAGE_CLASSIFICATION, True),
     "pixelclassification": (ModelType.IMAGE_CLASSIFICATION, False),
     "objectiondetection": (ModelType.OBJECT_DETECTION, False),
     "panopticsegmentation": (ModelType.PANOPTIC_SEGMENTER, False),
 }
-"""Lower-case spelling -> the type, and whether Esri documents the spelling."""
 
 _FOREIGN = {
     "PointCloudClassification": "point clouds",
@@ -87,6 +87,7 @@ def read_model_type(value: JsonValue, file: str) -> tuple[ModelType | None, list
     if name in set(ModelType):
         return ModelType(name), []
     lower = name.lower()
+    # Another case is a slip, not another type.
     by_case = {str(kind).lower(): (kind, False) for kind in ModelType}
     if known := (_ALIASES | by_case).get(lower):
         kind, documented = known
@@ -106,6 +107,7 @@ def _unknown_type(name: str, where: str) -> Finding:
 
 def infer_model_type(definition: Definition, function: FunctionFacts | None) -> ModelType | None:
     """Find the type of a definition that does not state it; None when nothing tells."""
+    # First the name of the function, then the configuration, then the methods.
     if definition.inference_function:
         stem = definition.inference_function.rsplit("/", 1)[-1].removesuffix(".py").lower()
         if stem in _BY_FUNCTION:

@@ -16,6 +16,7 @@ _FORBIDDEN = frozenset('<>:"|?*\\')
 # Control, format (bidi overrides, zero width), surrogate, private use, line and paragraph separator.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
+# Never needed, never to be run.
 _DEBRIS_FOLDERS = frozenset({"__pycache__", "__macosx", ".git"})
 _DEBRIS_FILES = frozenset({".gitattributes", ".gitignore", ".ds_store", "thumbs.db", "desktop.ini"})
 
@@ -37,8 +38,10 @@ def fault_of_name(name: str) -> str | None:
 def _fault_of_part(part: str) -> str | None:
     if part in {"", ".", ".."}:
         return f"the name holds {part!r} as a folder"
+    # Windows drops these silently, so two names would become one.
     if part[-1] in ". ":
         return "a part of the name ends in a dot or a space"
+    # Windows takes CON.txt for the device as well.
     if _DEVICE.match(part.split(".", maxsplit=1)[0].rstrip()):
         return f"{part!r} is a device on Windows"
     bad = sorted({c for c in part if c in _FORBIDDEN or unicodedata.category(c) in _FORBIDDEN_CATEGORIES})
@@ -49,6 +52,7 @@ def _fault_of_part(part: str) -> str | None:
 
 def fold(name: str) -> str:
     """Give the form under which two names are the same file on some operating system."""
+    # Folding can leave the composed form, hence the second round.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+# Field number -> wire type of ModelProto: 1 ir_version, 7 graph, 8 opset_import.
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-"""Field number -> wire type of ModelProto: 1 ir_version, 7 graph, 8 opset_import."""
 _MAX_FIELDS = 500_000
 _MAX_IR_VERSION = 100
 _MAX_TEXT = 4_096
@@ -42,6 +42,7 @@ def read_onnx(file: BinaryIO) -> OnnxFacts | None:
         return None
     if any(_MODEL_FIELDS.get(field.number) != field.wire for field in fields):
         return None
+    # Several parts of one field would be merged by protobuf; no exporter writes that.
     version = next((field.value for field in fields if field.number == 1), 0)
     graphs = [field for field in fields if field.number == 7]
     if not 0 < version <= _MAX_IR_VERSION or len(graphs) != 1:

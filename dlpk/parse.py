@@ -21,8 +21,8 @@ from dlpk.findings import Finding, error
 from dlpk.model_types import read_model_type
 from dlpk.names import normalize_reference
 
+# The largest tile side, a guess: 3 GB of float32 with three bands.
 MAX_SIDE = 16_384
-"""The largest tile side, a guess: 3 GB of float32 with three bands."""
 MAX_BANDS = 1_024
 MAX_BATCH = 4_096
 MAX_TEXT = 100_000
@@ -63,6 +63,7 @@ def parse_definition(data: bytes | str, name: str = "model.emd") -> Parsed:
 def is_template(keys: Mapping[str, JsonValue]) -> bool:
     """Tell whether this is `esri_model_definition.emd`, written beside exported training chips."""
     placeholders = (keys.get(key) for key in _PLACEHOLDER_KEYS)
+    # The older form has placeholders, the newer real numbers.
     if any(isinstance(value, str) and value.startswith("e.g. ") for value in placeholders):
         return True
     return "ModelFile" not in keys and any(key.startswith(_BAND_KEY_MARK) for key in keys)
@@ -94,6 +95,7 @@ class KeyReader:
         value = self.keys.get(key)
         if value is None:
             return None
+        # JavaScript and R write 256.0.
         number = int(value) if isinstance(value, float) and value.is_integer() else value
         if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
             return number
@@ -235,6 +237,7 @@ def _read_data_range(reader: KeyReader) -> tuple[float, float] | None:
 
 def _read_model_padding(reader: KeyReader, side: int) -> int:
     padding = reader.whole("ModelPadding", "emd.model_padding", low=0, high=MAX_SIDE) or 0
+    # The model loses this border on both sides.
     if 2 * padding < side:
         return padding
     message = f"ModelPadding {padding} on both sides leaves nothing of a tile of {side} pixels."
@@ -244,6 +247,7 @@ def _read_model_padding(reader: KeyReader, side: int) -> int:
 
 def _read_cell_size(reader: KeyReader, key: str) -> float | None:
     value = reader.keys.get(key)
+    # Units are those of the object's spatial reference; x and y differ only in degrees.
     size = value.get("x") if isinstance(value, dict) else value
     if size is None:
         return None
@@ -255,6 +259,7 @@ def _read_cell_size(reader: KeyReader, key: str) -> float | None:
 
 def _read_version(reader: KeyReader) -> str | None:
     value = reader.keys.get("Version")
+    # 2024.9 is often written without quotes.
     return str(value) if _is_number(value) else reader.text("Version")
 
 
@@ -292,6 +297,7 @@ def _read_stats(reader: KeyReader, bands: tuple[int | str, ...]) -> Normalizatio
 def _faults_of_stats(
     arrays: Mapping[str, tuple[float, ...] | None], bands: tuple[int | str, ...]
 ) -> list[tuple[str, str]]:
+    # The arrays cover all bands of the training data and are indexed by ExtractBands.
     needed = max((band + 1 if isinstance(band, int) else len(bands) for band in bands), default=0)
     faults = [
         (name, f"it has {len(array)} entries; the bands of ExtractBands need {needed}.")

@@ -8,22 +8,22 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+# The pickle of a state dict has about 150 bytes a tensor; what is larger is not looked through.
 MAX_PICKLE_BYTES = 16 * 2**20
-"""The pickle of a state dict has about 150 bytes a tensor; what is larger is not looked through."""
 
+# Stands for an import whose name is computed: counted as dangerous.
 UNKNOWN_NAME = "?"
-"""Stands for an import whose name is computed: counted as dangerous."""
 
+# A legacy torch file is five pickles in a row before its tensors.
 _MAX_STREAMS = 5
-"""A legacy torch file is five pickles in a row before its tensors."""
 
+# What torch itself allows under `weights_only=True` (2.10 to 2.15).
 _TENSOR_NAMES = re.compile(
     r"torch\.(?:(?:cuda\.)?\w+(?:Storage|Tensor)|Size|Tensor|device|bool|b?complex\d+|bfloat16|float\w+|u?int\d+|quint\w+|qint\d+)"
     r"|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout"
     r"|torch\.storage\.(?:Typed|Untyped)Storage|torch\.nn\.parameter\.Parameter"
     r"|collections\.(?:OrderedDict|Counter)|_codecs\.encode|(?:builtins|__builtin__)\.(?:set|bytearray|complex)"
 )
-"""What torch itself allows under `weights_only=True` (2.10 to 2.15)."""
 
 _STRING_OPCODES = frozenset(
     {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING"}

@@ -12,6 +12,7 @@ from dlpk.findings import Finding, error, warning
 from dlpk.names import fault_of_name, normalize_reference
 from dlpk.weights import Weights, WeightsKind
 
+# What a native runtime can run, given the definition says enough.
 NATIVE_KINDS = frozenset(
     {
         WeightsKind.ONNX,
@@ -20,7 +21,6 @@ NATIVE_KINDS = frozenset(
         WeightsKind.STATE_DICT,
     }
 )
-"""What a native runtime can run, given the definition says enough."""
 
 _NAMELESS_KINDS = frozenset({WeightsKind.SAFETENSORS, WeightsKind.STATE_DICT})
 _ARCGIS_LEARN = "arcgis.learn"
@@ -52,6 +52,7 @@ def _check_content(contents: Contents, weights: Weights, where: str) -> Iterator
     if weights.kind in {WeightsKind.NATIVE_LIBRARY, WeightsKind.TENSORRT}:
         message = f"the model file is a {weights.kind}, which is machine code."
         yield error("weights.native_code", where, message, "Put the ONNX file it was built from into the package.")
+    # ONNX counts these from the folder of the model, not of the package.
     base = where.rpartition("/")[0]
     for location in weights.external_files:
         name = normalize_reference(f"{base}/{location}" if base else location)
@@ -123,6 +124,7 @@ def _unsupported(definition: Definition, weights: Weights, where: str) -> Findin
         names = ", ".join(weights.runs[:5])
         hint = "Export a state dict (`torch.save(model.state_dict(), ...)`), or better ONNX."
         return error("weights.code", where, f"loading this pickle runs code: it imports {names}.", hint)
+    # Compressed joblib files are pickles that no scanner looks into.
     if weights.kind is WeightsKind.COMPRESSED:
         return error("runtime.unsupported", where, "the model file is compressed; what is in it is not looked at.")
     if weights.kind is WeightsKind.TORCHSCRIPT:
@@ -137,6 +139,7 @@ def _unsupported(definition: Definition, weights: Weights, where: str) -> Findin
 
 def _arcgis_learn(definition: Definition, where: str) -> Finding:
     """These weights are a learner's state; only the exports beside them stand for themselves."""
+    # Keys that its save() writes beside the learner's state.
     exports = []
     for key in ("ONNX", "TorchScript"):
         group = definition.keys.get(key)

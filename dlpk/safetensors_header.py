@@ -20,6 +20,7 @@ _LENGTH_BYTES = 8
 
 def looks_like_safetensors(head: bytes) -> bool:
     """Tell by the first bytes: a length of eight bytes, then a JSON object."""
+    # A header below a terabyte leaves the upper bytes of its length zero.
     return len(head) > _LENGTH_BYTES and head[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{" and head[5:8] == b"\0\0\0"
 
 
@@ -66,6 +67,7 @@ def _naturals(value: JsonValue) -> list[int] | None:
 
 
 def _faults_of_extents(extents: list[tuple[int, int]], size: int) -> tuple[str, ...]:
+    # The format allows no holes: they could hide other content.
     at = 0
     for start, end in extents:
         if start != at:

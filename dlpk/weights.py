@@ -99,8 +99,10 @@ def identify(file: BinaryIO, name: str) -> Weights:
         return Weights(WeightsKind.NATIVE_LIBRARY)
     if head.startswith(LOCAL_SIGNATURE):
         return _identify_zip(file)
+    # A file that claims to be one is judged as one, so that it is refused with its fault.
     if looks_like_safetensors(head) or name.lower().endswith(".safetensors"):
         return Weights(WeightsKind.SAFETENSORS, faults=faults_of_header(file))
+    # Pickles first: protocol 0 is plain text that any other reader might take for something else.
     attempts: tuple[Callable[[BinaryIO, str], Weights | None], ...] = (_identify_pickle, _identify_onnx)
     for attempt in attempts:
         if (found := attempt(file, name)) is not None:

@@ -63,6 +63,7 @@ def read_layout(file: BinaryIO, limits: Limits) -> tuple[ZipMember, ...]:
 
 def _decode_name(header: Header) -> str | None:
     try:
+        # Unmarked names are code page 437, of which only the ASCII half means the same everywhere.
         return header.name.decode("utf-8" if header.flags & _UTF8_FLAG else "ascii")
     except UnicodeDecodeError:
         return None
@@ -74,6 +75,7 @@ def _faults_of_entry(header: Header, name: str | None, limits: Limits) -> Iterat
         yield error("zip.encoding", where, "the name is neither ASCII nor valid, marked UTF-8.", "Rename the file.")
     elif fault := fault_of_name(name.removesuffix("/")):
         yield error("zip.path", where, f"{fault}.", "Rename the file and build the package again.")
+    # AES writes its own method number instead of the flag.
     if header.flags & _ENCRYPTED_FLAGS or header.method == _AES_METHOD:
         yield error("zip.encrypted", where, "the member is encrypted.", "Build the package without a password.")
     elif header.method not in {_STORED, _DEFLATED} or header.flags & _PATCH_FLAG:
@@ -89,6 +91,7 @@ def _faults_of_entry(header: Header, name: str | None, limits: Limits) -> Iterat
 
 
 def _faults_of_kind(header: Header, where: str) -> Iterator[Finding]:
+    # Writers on Windows leave the mode 0, so 0 means a plain file.
     mode = header.attributes >> 16
     kind = stat.S_IFMT(mode)
     is_folder = header.name.endswith(b"/")
@@ -103,6 +106,7 @@ def _faults_of_kind(header: Header, where: str) -> Iterator[Finding]:
 
 
 def _faults_of_whole(headers: tuple[Header, ...], archive_bytes: int, limits: Limits) -> Iterator[Finding]:
+    # Declared sizes are enough here: streaming stops where a member exceeds its own.
     total = sum(header.size for header in headers)
     if total > limits.total_bytes:
         yield error("zip.limit", "archive", f"it unpacks to {total} bytes; {limits.total_bytes} are allowed.")
@@ -125,6 +129,7 @@ def _place_members(file: BinaryIO, headers: tuple[Header, ...], directory_at: in
     """Check that local headers agree and that members fill the file up to the directory, without gap or overlap."""
     by_place = sorted(headers, key=lambda header: header.offset)
     members = []
+    # A self-extracting archive begins with a program.
     if by_place and by_place[0].offset != 0:
         raise PackageRefused([error("zip.prepended", "archive", "there are bytes before the first member.")])
     ends = [header.offset for header in by_place[1:]] + [directory_at]
@@ -153,6 +158,7 @@ def _check_local(central: Header, local: Header) -> None:
         if ours != theirs:
             raise _refuse("zip.mismatch", central, f"directory and local header disagree about the {what}.")
     for header in (central, local):
+        # Info-ZIP keeps the Unicode name here, and its readers prefer it.
         other_name = extra_field(header.name, header.extra, _UNICODE_PATH_EXTRA)[5:]
         if other_name not in {b"", central.name}:
             raise _refuse("zip.mismatch", central, "an extra field gives the member another name.")
@@ -162,6 +168,7 @@ def _check_end(file: BinaryIO, header: Header, *, data_end: int, end: int) -> No
     if data_end > end:
         raise _refuse("zip.overlap", header, "its bytes overlap those of the next record.")
     file.seek(data_end)
+    # The longest descriptor has 24 bytes; more is a gap anyway.
     between = file.read(min(end - data_end, 32))
     if end - data_end != len(between) or between not in _possible_descriptors(header):
         raise _refuse("zip.gap", header, f"{end - data_end} bytes after it belong to no member.")
@@ -171,6 +178,7 @@ def _possible_descriptors(header: Header) -> set[bytes]:
     if not header.flags & _DESCRIPTOR_FLAG:
         return {b""}
     wide = struct.pack("<L2Q", header.crc, header.packed, header.size)
+    # The signature is optional and the width told by nothing (APPNOTE 4.3.9), so all forms are tried.
     forms = {wide}
     if max(header.packed, header.size) < 2**32:
         forms.add(struct.pack("<3L", header.crc, header.packed, header.size))
@@ -210,6 +218,7 @@ def _inflate(file: BinaryIO, member: ZipMember) -> Iterator[bytes]:
             while pending and not stream.eof:
                 yield stream.decompress(pending, CHUNK_BYTES)
                 pending = stream.unconsumed_tail
+        # What zlib still holds comes out in bounded pieces too.
         while not stream.eof and (piece := stream.decompress(b"", CHUNK_BYTES)):
             yield piece
     except zlib.error as fault:

@@ -64,6 +64,7 @@ def read_directory(file: BinaryIO, *, max_entries: int) -> Directory:
     tail_start = max(0, size - _END.size - _LONGEST_COMMENT)
     file.seek(tail_start)
     tail = file.read(size - tail_start)
+    # Inner archives have end records too; the last one counts, and the layout proves it to be ours.
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
         raise _refuse("zip.truncated", "the end record is missing.", "Is the file complete? Copy or upload it again.")
@@ -77,6 +78,7 @@ def read_directory(file: BinaryIO, *, max_entries: int) -> Directory:
         raise _refuse("zip.limit", f"the archive has {count} members; {max_entries} are allowed.")
     if length > MAX_DIRECTORY_BYTES:
         raise _refuse("zip.limit", f"the central directory has {length} bytes; {MAX_DIRECTORY_BYTES} are allowed.")
+    # Offsets count from the first byte of the file; bytes in front would shift them all.
     if start + length != records_end:
         hint = "Something stands in front of the first member; build the package again."
         raise _refuse("zip.prepended", "the central directory is not where the end record says.", hint)
@@ -89,6 +91,7 @@ def _directory_extent(file: BinaryIO, end: tuple[int, ...], end_at: int) -> tupl
     _, disk, first_disk, here, count, length, start, _ = end
     if disk not in {0, _MARK16} or first_disk not in {0, _MARK16}:
         raise _refuse("zip.spanned", "the archive is one part of several.", "Build it as one file.")
+    # Some readers believe the one number, some the other.
     if here != count:
         raise _refuse("zip.spanned", "the end record counts members on other disks.", "Build it as one file.")
     locator = _read_at(file, end_at - _LOCATOR.size, _LOCATOR.size)
@@ -109,6 +112,7 @@ def _zip64_extent(
     _, length, _, _, disk, first_disk, here, count, directory_length, start = _END64.unpack(record)
     if at + 12 + length != locator_at or disk or first_disk or here != count:
         raise _refuse("zip.zip64", "the 64-bit end record contradicts itself.")
+    # A short field is a marker or says the same: readers differ in which of two they believe.
     for mark, small, large in zip((_MARK16, _MARK32, _MARK32), short, (count, directory_length, start), strict=True):
         if small not in {mark, large}:
             raise _refuse("zip.zip64", f"the end records disagree: {small} and {large}.")
@@ -131,6 +135,7 @@ def _parse_central(data: bytes, count: int) -> tuple[Header, ...]:
         extra = data[name_at + names : name_at + names + extras]
         headers.append(_header_of(name, extra, fields))
         at = end
+    # Headers behind the last counted one would be seen by some readers only.
     if at != len(data):
         raise _refuse("zip.damaged", "the central directory holds more than the end record counts.")
     return tuple(headers)
@@ -138,6 +143,7 @@ def _parse_central(data: bytes, count: int) -> tuple[Header, ...]:
 
 def _header_of(name: bytes, extra: bytes, fields: tuple[int, ...]) -> Header:
     size, packed, offset, disk = fields[9], fields[8], fields[16], fields[13]
+    # The order of the values in the extra field is fixed (APPNOTE 4.5.3).
     marked = [value == mark for value, mark in ((size, _MARK32), (packed, _MARK32), (offset, _MARK32))]
     wide = _wide_values(name, extra, sum(marked), disk == _MARK16)
     size, packed, offset = (
@@ -162,6 +168,7 @@ def _wide_values(name: bytes, extra: bytes, longs: int, has_disk: bool) -> list[
     """Give the 64-bit values of the extra field: exactly those that the header leaves to it."""
     expected = 8 * longs + 4 * has_disk
     field = extra_field(name, extra, _ZIP64_EXTRA)
+    # More values than markers means two sizes for one member.
     if len(field) != expected:
         raise _refuse_member("zip.zip64", name, "the 64-bit sizes contradict the header.")
     return list(struct.unpack(f"<{longs}Q{'L' if has_disk else ''}", field))
@@ -193,6 +200,7 @@ def read_local(file: BinaryIO, central: Header) -> Header:
     name, extra = rest[:names], rest[names:]
     if len(rest) < names + extras:
         raise _refuse_member("zip.truncated", central.name, "its local header is cut off.")
+    # Unlike the central header, a local one always has both wide sizes.
     if _MARK32 in {packed, size}:
         wide = extra_field(name, extra, _ZIP64_EXTRA)
         if len(wide) < 16:

@@ -20,6 +20,7 @@ def imports_of_zipped_pickles(file: BinaryIO, directory: Directory) -> tuple[str
         ValueError: One of them is too large or cannot be read.
     """
     names: set[str] = set()
+    # Torch reads data.pkl; others may hide in sub-folders.
     for header in directory.headers:
         if header.name.lower().endswith(b".pkl"):
             names |= set(imports_of(io.BytesIO(_read(file, header)), streams=1))
