@@ -17,7 +17,7 @@ from raster_analysis.errors import BudgetError, RasterError
 from raster_analysis.grid import Grid
 from raster_analysis.handle import Handle
 from raster_analysis.rasters.bands import name_bands
-from raster_analysis.rasters.gdal_environment import READING_OPTIONS
+from raster_analysis.rasters.gdal_environment import CACHE_BYTES, READING_OPTIONS
 from raster_analysis.rasters.gdal_log import GDAL_ERRORS
 from raster_analysis.rasters.reference import to_wkt
 from raster_analysis.rasters.statistics import find_value_range
@@ -38,7 +38,7 @@ def open_raster(handle: Handle) -> Iterator[DatasetReader]:
     handle.verify_unchanged()
     if handle.kind != "raster" or handle.driver is None:
         raise RasterError(f"{handle.title!r} was not resolved as a raster")
-    with rasterio.Env(**READING_OPTIONS), read_errors(handle), warnings.catch_warnings():
+    with rasterio.Env(**READING_OPTIONS, GDAL_CACHEMAX=CACHE_BYTES), read_errors(handle), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = rasterio.open(handle.path, driver=handle.driver)
     with dataset:

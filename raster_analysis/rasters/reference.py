@@ -16,7 +16,7 @@ from raster_analysis.inputs import SpatialReference
 from raster_analysis.rasters.gdal_log import GDAL_ERRORS
 
 _NAMED = re.compile(
-    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?(EPSG|OGC|ESRI)[:/][^:/]*[:/]?(\w+)", re.IGNORECASE
+    r"(?:urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?(EPSG|OGC|ESRI)(?:[:/][^:/]*)?[:/](\w+)", re.IGNORECASE
 )
 
 LONGITUDE_LATITUDE = "OGC:CRS84"

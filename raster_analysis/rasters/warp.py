@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class SourceBands(Protocol):
 
 
 class Warper:
-    """A view whose pixels are interpolated: bilinear for values, nearest for validity."""
+    """A view whose pixels are interpolated, bilinear."""
 
     def __init__(self, bands: SourceBands, view: RasterView, native: Grid) -> None:
         self._bands = bands
@@ -102,20 +102,20 @@ class Warper:
     def _interpolate(
         self, source: Pixels, grid: Grid, target: Grid
     ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-        """Return values weighted over valid neighbours only, so that nodata does not bleed into them."""
+        """Return values weighted over valid neighbours only, so that nodata does not bleed into them.
+
+        A pixel is valid where at least half of that weight is.
+        """
         kind = np.dtype(self._view.dtype)
         # float32 holds 8 and 16 bit values exactly.
         work = np.dtype("float32") if kind.itemsize <= 2 or kind == np.float32 else np.dtype("float64")
-        weights = source.mask.astype(work)
-        values = self._resample(source.data.astype(work), grid, target, Resampling.bilinear)
-        total = self._resample(weights[None], grid, target, Resampling.bilinear)[0]
-        mask = (self._resample(weights[None], grid, target, Resampling.nearest)[0] > 0.5) & (total > 0)
-        values = np.divide(values, total, out=np.zeros_like(values), where=mask)
+        bands = np.concatenate([source.data, source.mask[np.newaxis]]).astype(work)
+        *_, total = warped = self._resample(bands, grid, target)
+        mask = total >= 0.5
+        values = np.divide(warped[:-1], total, out=np.zeros_like(warped[:-1]), where=mask)
         return (np.rint(values) if kind.kind in "iu" else values).astype(kind), mask
 
-    def _resample(
-        self, bands: npt.NDArray[np.generic], grid: Grid, target: Grid, method: Resampling
-    ) -> npt.NDArray[np.generic]:
+    def _resample(self, bands: npt.NDArray[Any], grid: Grid, target: Grid) -> npt.NDArray[Any]:
         out = np.zeros((len(bands), target.height, target.width), bands.dtype)
         with read_errors(self._view.handle):
             reproject(
@@ -125,7 +125,7 @@ class Warper:
                 src_crs=self._source_crs,
                 dst_transform=target.transform,
                 dst_crs=self._target_crs,
-                resampling=method,
+                resampling=Resampling.bilinear,
                 num_threads=1,
             )
         return out

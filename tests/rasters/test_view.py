@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import rasterio.features
+import shapely
+from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyproj import Transformer
+
+from raster_analysis.errors import InputError, RasterError
+from raster_analysis.grid import Window
+from raster_analysis.handle import Handle
+from raster_analysis.inputs import ProcessingContext
+from raster_analysis.pixels import Pixels
+from raster_analysis.rasters.resolver import resolve_features, resolve_raster
+from raster_analysis.rasters.source import GdalRasters
+from raster_analysis.seams import RasterView
+
+MakeRaster = Callable[..., Handle]
+SCENE = Path(__file__).parents[2].parent / "shared" / "data" / "landsat" / "RGB.byte.tif"
+UTM_16 = {"wkid": 32616}
+
+
+def context(**values: Any) -> ProcessingContext:
+    return ProcessingContext.model_validate(values)
+
+
+def ring(xmin: float, ymin: float, xmax: float, ymax: float) -> list[list[float]]:
+    return [[xmin, ymin], [xmin, ymax], [xmax, ymax], [xmax, ymin], [xmin, ymin]]
+
+
+def mask_of(rasters: GdalRasters, view: RasterView) -> np.ndarray:
+    with rasters.open(view) as reader:
+        return reader.read(view.grid.window).mask
+
+
+@pytest.fixture
+def scene(make_raster: MakeRaster) -> Handle:
+    """60 x 80 pixels of 2 m, top-left corner at 500000, 4000000; every pixel of another value."""
+    return make_raster(np.arange(1, 4801, dtype=np.uint16).reshape(1, 60, 80))
+
+
+def test_without_a_context_the_grid_is_the_rasters_own(rasters: GdalRasters, scene: Handle) -> None:
+    view = rasters.view(scene, [0], context())
+    assert view.grid == rasters.describe(scene).grid
+    assert (view.resample, view.mask_wkt, view.dtype) == (False, None, "uint16")
+
+
+def test_an_extent_is_widened_to_whole_cells(rasters: GdalRasters, scene: Handle) -> None:
+    extent = {"xmin": 500_003, "ymin": 3_999_985, "xmax": 500_009, "ymax": 3_999_996, "spatialReference": UTM_16}
+    grid = rasters.view(scene, [0], context(extent=extent)).grid
+    assert grid.bounds_xyxy == (500_002, 3_999_984, 500_010, 3_999_996)
+
+
+def test_an_extent_in_another_reference_is_projected(rasters: GdalRasters, scene: Handle) -> None:
+    native = rasters.describe(scene).grid
+    xmin, ymin, xmax, ymax = rasterio.warp.transform_bounds("EPSG:32616", "EPSG:3857", *native.bounds_xyxy)
+    for wkid in (102100, 3857):
+        extent = {
+            "xmin": xmin - 9,
+            "ymin": ymin - 9,
+            "xmax": xmax + 9,
+            "ymax": ymax + 9,
+            "spatialReference": {"wkid": wkid},
+        }
+        assert rasters.view(scene, [0], context(extent=extent)).grid == native
+
+
+def test_r10_an_extent_beside_the_raster_is_refused_with_both_extents(rasters: GdalRasters, scene: Handle) -> None:
+    extent = {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}
+    with pytest.raises(
+        RasterError, match=r"\(0, 0, 9, 9\) lies outside raster 'scene.tif'.*\(500000, 3999880, 500160, 4000000\)"
+    ):
+        rasters.view(scene, [0], context(extent=extent))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"cellSize": -1.0}, "cellSize -1.0 is not a positive number"),
+        ({"cellSize": {"uri": "/rasterStores/a/b.tif"}}, "cellSize given as a dataset"),
+        ({"snapRaster": {"uri": "/rasterStores/a/b.tif"}}, "snapRaster is not supported"),
+        ({"outSR": {"wkid": 999_999}}, "outSR .*999999.* names no known spatial reference"),
+        ({"outSR": {"wkt": "nonsense"}}, "names no known spatial reference"),
+        ({"extent": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 1e400}}, "not a finite number"),
+    ],
+)
+def test_a_context_that_cannot_be_met_is_refused(
+    rasters: GdalRasters, scene: Handle, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RasterError, match=words):
+        rasters.view(scene, [0], context(**values))
+
+
+def test_r10_an_extent_over_the_antimeridian_is_refused(rasters: GdalRasters, make_raster: MakeRaster) -> None:
+    handle = make_raster(np.ones((1, 8, 8), np.uint8), crs="EPSG:4326", transform=Affine(1, 0, 176, 0, -1, -10))
+    extent = {"xmin": 2e7, "ymin": -2e6, "xmax": 2.01e7, "ymax": -1.2e6, "spatialReference": {"wkid": 3857}}
+    with pytest.raises(RasterError, match="antimeridian"):
+        rasters.view(handle, [0], context(extent=extent))
+
+
+@pytest.mark.parametrize("size", [2, 2.0, "MaxOf", "MinOf"])
+def test_a_cell_size_that_is_the_rasters_own_warps_nothing(rasters: GdalRasters, scene: Handle, size: object) -> None:
+    assert not rasters.view(scene, [0], context(cellSize=size, outSR=32616)).resample
+
+
+def test_another_cell_size_keeps_the_top_left_corner(rasters: GdalRasters, scene: Handle) -> None:
+    view = rasters.view(scene, [0], context(cellSize=5.0))
+    assert view.resample
+    assert view.grid.transform == Affine(5, 0, 500_000, 0, -5, 4_000_000)
+    assert (view.grid.height, view.grid.width) == (24, 32)
+
+
+@pytest.mark.filterwarnings("ignore:Use `@` matmul")
+def test_another_reference_keeps_about_as_many_pixels(rasters: GdalRasters, data: Path) -> None:
+    handle = resolve_raster(str(data / "landsat" / "RGB.byte.tif"))
+    grid = rasters.view(handle, [0], context(outSR=3857)).grid
+    transform, width, height = rasterio.warp.calculate_default_transform(
+        "EPSG:32618", "EPSG:3857", 791, 718, 101985, 2611485, 339315, 2826915
+    )
+    assert grid.cell_size[0] == pytest.approx(transform.a, rel=0.02)
+    assert (grid.width, grid.height) == (pytest.approx(width, abs=20), pytest.approx(height, abs=20))
+
+
+def interpolate(path: Path, view: RasterView, band: int) -> np.ndarray:
+    """Bilinear values at the exact place of each pixel's centre: no approximation anywhere."""
+    with rasterio.open(path) as source:
+        image, inverse, crs = source.read(band).astype(float), ~source.transform, source.crs
+    cols, rows = np.meshgrid(np.arange(view.grid.width) + 0.5, np.arange(view.grid.height) + 0.5)
+    points = Transformer.from_crs(view.grid.crs, crs.to_wkt(), always_xy=True).transform(
+        *(view.grid.transform @ (cols, rows))
+    )
+    cols, rows = (axis - 0.5 for axis in inverse @ points)
+    left = np.clip(np.floor(cols).astype(int), 0, image.shape[1] - 2)
+    top = np.clip(np.floor(rows).astype(int), 0, image.shape[0] - 2)
+    right, bottom = np.clip(cols - left, 0, 1), np.clip(rows - top, 0, 1)
+    upper = image[top, left] * (1 - right) + image[top, left + 1] * right
+    lower = image[top + 1, left] * (1 - right) + image[top + 1, left + 1] * right
+    return upper * (1 - bottom) + lower * bottom
+
+
+@pytest.mark.parametrize("values", [{"outSR": 3857}, {"outSR": 4326}, {"cellSize": 0.3}])
+def test_warped_values_are_those_at_the_exact_place(rasters: GdalRasters, data: Path, values: dict[str, Any]) -> None:
+    path = data / "atlanta-buildings" / "atlanta_pan.tif"
+    view = rasters.view(resolve_raster(str(path)), [0], context(**values))
+    with rasters.open(view) as reader:
+        pixels = reader.read(view.grid.window)
+    expected = interpolate(path, view, 1)
+    assert pixels.mask.mean() > 0.9
+    off = np.abs(pixels.data[0] - expected)[pixels.mask & (expected > 0)]
+    # GDAL places pixels to an eighth of one; a quarter is what rounding alone costs.
+    assert np.median(off) < 0.01 * np.median(expected)
+
+
+@pytest.fixture(scope="module")
+def projected() -> tuple[RasterView, Pixels]:
+    if not SCENE.exists():
+        pytest.skip("the shared rasters are not beside the checkout")
+    rasters = GdalRasters()
+    view = rasters.view(resolve_raster(str(SCENE)), ["Red", "Blue"], context(outSR=4326, cellSize=0.004))
+    with rasters.open(view) as reader:
+        return view, reader.read(view.grid.window)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=st.integers(-20, 600), col=st.integers(-20, 600), height=st.integers(1, 300), width=st.integers(1, 300))
+def test_a_warped_pixel_does_not_depend_on_the_window(
+    rasters: GdalRasters, projected: tuple[RasterView, Pixels], row: int, col: int, height: int, width: int
+) -> None:
+    view, whole = projected
+    window = Window(row, col, height, width)
+    inside = window.intersect(view.grid.window)
+    with rasters.open(view) as reader:
+        part = reader.read(window)
+    place = inside.shift(-row, -col).slices
+    assert np.array_equal(part.data[:, *place], whole.data[:, *inside.slices])
+    assert np.array_equal(part.mask[place], whole.mask[inside.slices])
+    assert part.mask.sum() == whole.mask[inside.slices].sum()
+
+
+def test_nodata_does_not_bleed_into_warped_neighbours(rasters: GdalRasters, make_raster: MakeRaster) -> None:
+    scene = np.full((1, 64, 64), 1000, np.int16)
+    scene[0, 20:40, 20:40] = -9999
+    view = rasters.view(make_raster(scene, nodata=-9999), [0], context(cellSize=1.6))
+    with rasters.open(view) as reader:
+        pixels = reader.read(view.grid.window)
+    assert set(np.unique(pixels.data)) == {0, 1000}
+    assert np.array_equal(pixels.data[0] == 1000, pixels.mask)
+    assert pixels.mask.mean() == pytest.approx(1 - (20 / 64) ** 2, abs=0.01)
+
+
+def test_a_coarser_cell_is_the_mean_of_what_it_covers(rasters: GdalRasters, make_raster: MakeRaster) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (1, 400, 400), dtype=np.uint8)
+    view = rasters.view(make_raster(noise), [0], context(cellSize=16.0))
+    with rasters.open(view) as reader:
+        pixels = reader.read(view.grid.window)
+    means = noise.reshape(50, 8, 50, 8).mean(axis=(1, 3))
+    assert np.abs(pixels.data[0] - means).max() <= 1
+
+
+def test_a_mask_handle_keeps_the_pixels_whose_centre_is_inside(
+    rasters: GdalRasters, scene: Handle, tmp_path: Path
+) -> None:
+    areas = [shapely.Point(500_040, 3_999_950).buffer(20), shapely.box(500_100.9, 3_999_900, 500_111.1, 3_999_930)]
+    path = tmp_path / "areas.gpkg"
+    pyogrio.raw.write(path, shapely.to_wkb(areas), [], [], geometry_type="Polygon", crs="EPSG:32616")
+    view = rasters.view(scene, [0], context(), resolve_features(str(path)))
+    xs, ys = np.meshgrid(500_001 + 2 * np.arange(80), 3_999_999 - 2 * np.arange(60))
+    expected = shapely.contains_xy(shapely.union_all(areas), xs, ys)
+    with rasters.open(view) as reader:
+        pixels = reader.read(view.grid.window)
+    assert np.array_equal(pixels.mask, expected)
+    assert not pixels.data[:, ~expected].any()
+
+
+def test_a_mask_in_another_reference_is_projected(rasters: GdalRasters, data: Path) -> None:
+    handle = resolve_raster(str(data / "atlanta-buildings" / "atlanta_pan.tif"))
+    buildings = resolve_features(str(data / "atlanta-buildings" / "atlanta_buildings.geojson"))
+    view = rasters.view(handle, [0], context(), buildings)
+    plain = rasters.view(handle, [0], context())
+    shapes = shapely.from_wkb(pyogrio.raw.read(buildings.path, columns=[])[2])
+    burnt = rasterio.features.rasterize(shapes, out_shape=(900, 900), transform=view.grid.transform) > 0
+    assert np.array_equal(mask_of(rasters, view), burnt & mask_of(rasters, plain))
+    projected = rasters.view(handle, [0], context(outSR=3857), buildings)
+    assert mask_of(rasters, projected).mean() == pytest.approx(burnt.mean(), abs=0.1 * burnt.mean() + 0.01)
+
+
+SQUARE = (500_010, 3_999_900, 500_050, 3_999_960)
+HOLE = (500_020, 3_999_920, 500_030, 3_999_940)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        {"rings": [ring(*SQUARE), ring(*HOLE)[::-1]], "spatialReference": UTM_16},
+        {"rings": [ring(*SQUARE), ring(*HOLE)], "spatialReference": {"wkid": 1, "latestWkid": 32616}},
+        {"geometryType": "esriGeometryPolygon", "spatialReference": UTM_16,
+         "features": [{"attributes": {}, "geometry": {"rings": [ring(*SQUARE), ring(*HOLE)]}}]},
+        {"type": "Polygon", "coordinates": [ring(*SQUARE), ring(*HOLE)],
+         "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32616"}}},
+        {"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": "EPSG:32616"}},
+         "features": [{"type": "Feature", "properties": {}, "geometry":
+                       {"type": "MultiPolygon", "coordinates": [[ring(*SQUARE), ring(*HOLE)]]}}]},
+    ],
+)  # fmt: skip
+def test_polygons_written_out_are_understood(rasters: GdalRasters, scene: Handle, mask: dict[str, Any]) -> None:
+    found = mask_of(rasters, rasters.view(scene, [0], context(mask=mask)))
+    assert found.sum() == 20 * 30 - 5 * 10
+    assert not found[30:40, 10:15].any()
+
+
+def test_geojson_without_a_crs_is_longitude_and_latitude(rasters: GdalRasters, scene: Handle) -> None:
+    x, y = rasterio.warp.transform("EPSG:32616", "EPSG:4326", [SQUARE[0], SQUARE[2]], [SQUARE[1], SQUARE[3]])
+    mask = {"type": "Polygon", "coordinates": [ring(x[0], y[0], x[1], y[1])]}
+    assert mask_of(rasters, rasters.view(scene, [0], context(mask=mask))).sum() == pytest.approx(600, abs=3)
+
+
+def test_r10_a_polygon_that_crosses_itself_is_mended(rasters: GdalRasters, scene: Handle) -> None:
+    x0, y0, x1, y1 = SQUARE
+    bow = {"rings": [[[x0, y0], [x1, y1], [x1, y0], [x0, y1], [x0, y0]]], "spatialReference": UTM_16}
+    assert mask_of(rasters, rasters.view(scene, [0], context(mask=bow))).sum() == pytest.approx(300, abs=30)
+
+
+def test_r10_a_polygon_of_many_vertices_is_read_exactly(rasters: GdalRasters, make_raster: MakeRaster) -> None:
+    handle = make_raster(np.ones((1, 300, 300), np.uint8))
+    angle = np.linspace(0, 2 * np.pi, 200_000)
+    radius = 200 + 5 * np.sin(angle * 400)
+    star = np.column_stack([500_300 + radius * np.cos(angle), 3_999_700 + radius * np.sin(angle)])
+    star[-1] = star[0]
+    view = rasters.view(handle, [0], context(mask={"rings": [star.tolist()], "spatialReference": UTM_16}))
+    xs, ys = np.meshgrid(500_001 + 2 * np.arange(300), 3_999_999 - 2 * np.arange(300))
+    expected = shapely.contains_xy(shapely.Polygon(star), xs, ys)
+    assert np.array_equal(mask_of(rasters, view), expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        ({"rings": [ring(0, 0, 9, 9)], "spatialReference": UTM_16}, r"\(0, 0, 9, 9\), covers no part of raster"),
+        ({"rings": [ring(*SQUARE)]}, "without a spatialReference"),
+        ({"type": "Point", "coordinates": [1, 2]}, "holds no polygon"),
+        ({"type": "Polygon", "coordinates": "abc"}, "no GeoJSON or Esri JSON polygon"),
+        ({"type": "FeatureCollection", "features": []}, "holds no polygon"),
+        ({"type": "FeatureCollection", "features": ["x"]}, "where an object is wanted"),
+        ({"rings": [[[0, 0], [1]]], "spatialReference": UTM_16}, "no GeoJSON or Esri JSON polygon"),
+        ({"rings": [ring(0, 0, 9, float("inf"))], "spatialReference": UTM_16}, "mask"),
+        (
+            {"type": "Polygon", "coordinates": [ring(*SQUARE)], "crs": {"properties": {"name": "/etc/passwd"}}},
+            "want e.g. EPSG",
+        ),
+        ({"type": "Nonsense"}, "no GeoJSON or Esri JSON polygon"),
+    ],
+)
+def test_masks_that_cannot_be_used_are_refused(
+    rasters: GdalRasters, scene: Handle, mask: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        rasters.view(scene, [0], context(mask=mask))
+
+
+def test_a_mask_layer_that_nobody_resolved_is_refused(rasters: GdalRasters, scene: Handle) -> None:
+    with pytest.raises(InputError, match="was not resolved"):
+        rasters.view(scene, [0], context(mask={"uri": "/fileShares/a/b.gpkg"}))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=st.integers(-9, 60), col=st.integers(-9, 80), height=st.integers(1, 30), width=st.integers(1, 30))
+def test_a_masked_pixel_does_not_depend_on_the_window(
+    rasters: GdalRasters, scene: Handle, row: int, col: int, height: int, width: int
+) -> None:
+    # Edges run through pixel centres: the hardest case for agreeing with oneself.
+    mask = {"rings": [[[500_011, 3_999_901], [500_011, 3_999_961], [500_111, 3_999_961], [500_011, 3_999_901]]]}
+    view = rasters.view(scene, [0], context(mask={**mask, "spatialReference": UTM_16}))
+    window = Window(row, col, height, width)
+    inside = window.intersect(view.grid.window)
+    whole = mask_of(rasters, view)
+    with rasters.open(view) as reader:
+        part = reader.read(window)
+    assert np.array_equal(part.mask[inside.shift(-row, -col).slices], whole[inside.slices])
