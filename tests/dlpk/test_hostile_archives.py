@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import stat
 import struct
+import threading
 import time
 import tracemalloc
 import unicodedata
@@ -15,6 +17,7 @@ import zlib
 import pytest
 
 import dlpk
+from dlpk.extraction import unpack
 from dlpk.limits import Limits
 from dlpk.names import fault_of_name
 
@@ -373,3 +376,37 @@ def test_messages_never_show_where_the_package_lies(tmp_path, folder):
     texts = [str(finding) for finding in dlpk.check(folder).findings]
     assert texts
     assert not any(str(tmp_path) in text for text in texts)
+
+
+def test_p26_a_full_disk_leaves_nothing_behind(tmp_path, folder):
+    class FullDisk:
+        members = dlpk.open(folder).members
+        digest = "0" * 64
+
+        def stream(self, name):
+            yield b"part"
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        unpack(FullDisk(), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"package"}
+
+
+def test_p25_of_many_that_unpack_at_once_one_wins(tmp_path, folder):
+    package = dlpk.open(folder)
+    outcomes = []
+
+    def extract():
+        try:
+            outcomes.append(package.extract(tmp_path / "out"))
+        except dlpk.TargetExists:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=extract) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, outcomes)) == sorted([str(tmp_path / "out"), *["None"] * 7])
+    assert {path.name for path in tmp_path.iterdir()} == {"package", "out"}
+    assert dlpk.open(tmp_path / "out").digest == package.digest
