@@ -51,6 +51,7 @@ def attempt(bench: Bench, task: Task, report: Report) -> Done | Failed:
         return bench(task, report)
     except Exception as error:  # noqa: BLE001 - whatever a tool raises belongs to its job
         retry = not isinstance(error, _NOT_AGAIN)
+        # A user's mistake is no news for the operator's log.
         if retry:
             _LOG.exception("job %s: %s of %s failed", task.job_id, task.phase.value, task.tool)
         return Failed(type(error).__name__, _explain(error), retry, _details(error))

@@ -104,6 +104,7 @@ class ProcessExecutor:
             self._bell.recv(4096)
 
     def _hand_out(self) -> None:
+        # In the order of slots: a machine that is half idle keeps the same half warm.
         for slot in self._slots:
             if self._waiting and slot.is_idle:
                 slot.give(*self._waiting.popleft())

@@ -108,6 +108,7 @@ class SlotProcess:
             if now >= self.act_at_s:
                 self._try_to_spawn()
             return
+        # Read before the end is looked at: a last reply counts although its process is gone.
         self._read()
         if self._process is not None and self._has_ended():
             self._lose()

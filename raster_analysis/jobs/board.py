@@ -56,6 +56,7 @@ class Board:
             return self._live.get(job_id) or self._finished.get(job_id)
 
     def _put(self, job: Job) -> None:
+        # A late message or a late claim must not bring a finished job back to life.
         if job.id in self._finished:
             return
         if not job.status.is_final:

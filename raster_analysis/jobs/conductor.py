@@ -205,6 +205,7 @@ class Conductor:
             self.executor.submit(ticket, task)
 
     def _replied(self, ticket: int, reply: Reply) -> None:
+        # A reply to a ticket that is settled comes from a process that was given up.
         run = self._tickets.get(ticket)
         if run is None:
             return
@@ -311,6 +312,7 @@ class Conductor:
     def _end(self, run: Run, ending: Ending) -> None:
         for ticket in run.running:
             self.executor.cancel(ticket)
+        # Its files may go only when nobody writes them any more, but nobody waits for that for ever.
         if run.is_busy and time.monotonic() - run.stopped_s < GRACE_S:
             return
         job = self._show(run)
@@ -325,6 +327,7 @@ class Conductor:
         now = self.clock()
         for fault in ending.faults:
             job = note(job, fault, "error", now=now)
+        # Stored before it is shown: a client never sees an end that a crash could take back.
         job = transition(job, ending.status, now)
         self.store.finish(job)
         self.board.put(job)

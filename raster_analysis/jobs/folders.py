@@ -75,6 +75,7 @@ class JobFolders:
 
 
 def _confine(path: Path, folder: Path, what: str) -> Path:
+    # Resolved first: a link, or `..`, must not lead the portal to another file of the server.
     resolved = path.resolve()
     if not resolved.is_relative_to(folder.resolve()) or not resolved.exists():
         raise OutputError(f"{what}: the worker named {path.name!r}, which is not among the job's files")

@@ -43,6 +43,7 @@ class JobStatus(StrEnum):
         return not _NEXT[self]
 
 
+# Who may follow whom. Anything that is not here cannot happen, whoever asks for it.
 _ENDS = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.TIMED_OUT})
 _QUEUED_NEXT = frozenset(
     {JobStatus.EXECUTING, JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED, JobStatus.TIMED_OUT}

@@ -28,6 +28,7 @@ class FolderLock:
             raise StoreError(
                 f"another server (process {holder}) uses this data folder; stop it, or start with another folder"
             ) from None
+        # Only for the message of the server that comes second; the lock itself is the system's.
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
         self._file = file

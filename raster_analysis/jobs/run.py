@@ -146,6 +146,7 @@ class Run:
         else:
             step = self.running.pop(ticket)
             self._fractions.pop(ticket)
+            # What a stopped job's slots still bring is not wanted; the files go with the job.
             if self.ending is None:
                 self._close_step(step, reply)
 
@@ -227,6 +228,7 @@ class Run:
             self.stop(JobStatus.FAILED, f"{name} failed {TRIES_LIMIT} times: {failed.message}", *failed.details)
         else:
             self.news.append((f"{name} is tried again: {failed.message}", "warning"))
+            # First in line: a block that cannot be done should end the job early, not after all others.
             self._ready.appendleft(step)
 
     def _line_up_blocks(self, plan: Plan) -> None:

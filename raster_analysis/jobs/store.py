@@ -118,6 +118,7 @@ class Store:
 
         Raises StaleFence when another claim has taken over.
         """
+        # One transaction: the ledger never knows a block whose claim was refused.
         with self._write() as connection:
             _put(connection, job)
             for result in results:
