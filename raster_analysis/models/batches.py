@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from raster_analysis.errors import ModelError
-from raster_analysis.models.network import NetworkPlan
+from raster_analysis.models.network import NetworkPlan, OutOfMemory
+
+T = TypeVar("T")
 
 
 def split_batch(tiles: npt.NDArray[np.generic], plan: NetworkPlan) -> Iterator[npt.NDArray[np.generic]]:
@@ -22,6 +25,23 @@ def split_batch(tiles: npt.NDArray[np.generic], plan: NetworkPlan) -> Iterator[n
         raise ModelError(f"pixels of type {tiles.dtype} cannot be given to a network; integers and floats can")
     for start in range(0, len(tiles), plan.batch):
         yield tiles[start : start + plan.batch]
+
+
+def run_halving(
+    run: Callable[[npt.NDArray[np.generic]], T], tiles: npt.NDArray[np.generic], plan: NetworkPlan
+) -> list[T]:
+    """Return the results of a batch, in halves where the device has no memory for the whole.
+
+    Raises OutOfMemory when a single tile, or the one batch that the network takes, does not fit.
+    """
+    try:
+        return [run(tiles)]
+    except OutOfMemory:
+        # A network that fills its batches up would be given as much again.
+        if len(tiles) == 1 or plan.fixed_batch:
+            raise
+    half = len(tiles) // 2
+    return [*run_halving(run, tiles[:half], plan), *run_halving(run, tiles[half:], plan)]
 
 
 def probe_tiles(plan: NetworkPlan) -> npt.NDArray[np.uint8]:

@@ -30,6 +30,7 @@ def build_model(package: OpenPackage, info: ModelInfo, engine: Engine) -> Loaded
     choice = choose_runtime(subject, engine, machine)
     engine = replace(engine, device=choice.device)
     failures: list[str] = []
+    # Whether a runtime takes a network shows only when it tries; the next one is slower but surer.
     for runtime in choice.runtimes:
         tried = replace(choice, reasons=(*choice.reasons, *failures))
         try:

@@ -17,6 +17,7 @@ def pixel_values(classes: Sequence[ClassEntry], channels: int | None) -> tuple[t
     values = tuple(entry.value for entry in classes)
     if not values:
         raise ModelError("the definition has no Classes, which a pixel classifier needs")
+    # One score stands for two indexes: background and the class.
     scores = 2 if channels == 1 else channels
     with_background = 0 not in values
     if scores == len(values):

@@ -218,6 +218,7 @@ def _cells(reading: Reading) -> tuple[Floats, Floats]:
 
 
 def _best_class(boxes_xyxy: Floats, scores: Floats) -> _Raw:
+    # One class a box, as the reference decoders do; a second class would be the same object twice.
     labels = scores.argmax(axis=1)
     return _Raw(boxes_xyxy, scores[np.arange(len(scores)), labels], labels.astype(np.int64))
 

@@ -9,7 +9,7 @@ from dlpk.definition import Definition
 from raster_analysis.detections import Detections
 from raster_analysis.errors import ModelError
 from raster_analysis.model_info import Engine, ModelInfo
-from raster_analysis.models.batches import probe_tiles, split_batch
+from raster_analysis.models.batches import probe_tiles, run_halving, split_batch
 from raster_analysis.models.declared import declared_output
 from raster_analysis.models.decode import Reading, decode_batch
 from raster_analysis.models.memory import measure
@@ -51,8 +51,9 @@ class DetectorModel:
         """Return what is found in each tile, above the threshold and suppressed per class, strongest first."""
         plan = self._network.plan
         found: list[Detections] = []
-        for part in split_batch(tiles, plan):
-            found += self._run(plan.normalisation.stretch(part, value_range))
+        for batch in split_batch(tiles, plan):
+            for part in run_halving(self._run, plan.normalisation.stretch(batch, value_range), plan):
+                found += part
         return found
 
     def _run(self, tiles: npt.NDArray[np.generic]) -> list[Detections]:

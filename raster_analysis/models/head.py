@@ -38,6 +38,7 @@ class Head:
         """Return the score above which a pixel of a single-channel network is of the class."""
         if self.activation == "none":
             return self.threshold
+        # The logit of 0 and 1 is infinite.
         if self.threshold in (0, 1):
             return math.inf if self.threshold else -math.inf
         return math.log(self.threshold / (1 - self.threshold))
@@ -72,6 +73,7 @@ class Head:
         first = 1 if self.skip_background else 0
         values = planes[first:].astype(np.float32)
         if self.activation == "softmax":
+            # The largest is taken away so that exp cannot overflow.
             values = np.exp(values - values.max(axis=0))
         elif self.activation == "sigmoid":
             values = _sigmoid(values)

@@ -53,6 +53,7 @@ def describe_package(package: OpenPackage) -> ModelInfo:
     bands = _collect(faults, _bands, definition, entry) or (0,)
     rows, cols = _collect(faults, _tile, definition, entry) or (1, 1)
     values, rule = _collect(faults, _values, package, tensors) or ((), "")
+    # Statistics are picked by band, so bands that are wrong would only be reported twice.
     if not faults:
         _collect(faults, choose_normalisation, definition, bands)
     if faults:

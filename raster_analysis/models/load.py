@@ -31,6 +31,8 @@ class PackageModels:
         self._cache_folder = cache_folder
         self._infos: _Warm[ModelInfo] = _Warm(_DESCRIPTIONS)
         self._models: _Warm[LoadedModel] = _Warm(capacity)
+        self._compared: _Warm[LoadedModel] = _Warm(2)
+        self._settled: _Warm[LoadedModel] = _Warm(capacity)
 
     def describe(self, handle: Handle) -> ModelInfo:
         """Return a model's facts without building an engine; raises ModelError when it cannot run here."""
@@ -49,12 +51,11 @@ class PackageModels:
         self, handle: Handle, engine: Engine, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]
     ) -> tuple[Engine, tuple[str, ...]]:
         """Return the engine with no `auto` left, and why; less than fp32 only when it agrees with fp32 on `tiles`."""
-        model = self._build(handle, engine)
-        reasons = model.reasons
-        if engine.precision == "auto" and model.engine.precision != "fp32":
-            model, reasons = self._verify(handle, model, tiles, value_range)
+        model = self._settled.get((package_key(handle), engine), lambda: self._build(handle, engine))
         self._models.put((package_key(handle), model.engine), model)
-        return model.engine, reasons
+        if engine.precision != "auto" or model.engine.precision == "fp32":
+            return model.engine, model.reasons
+        return self._verify(handle, model, tiles, value_range)
 
     @property
     def warm(self) -> tuple[LoadedModel, ...]:
@@ -63,14 +64,21 @@ class PackageModels:
 
     def _verify(
         self, handle: Handle, reduced: LoadedModel, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]
-    ) -> tuple[LoadedModel, tuple[str, ...]]:
-        reference = self._build(handle, replace(reduced.engine, precision="fp32"))
-        agrees, finding = compare(reduced, reference, tiles, value_range)
+    ) -> tuple[Engine, tuple[str, ...]]:
+        """Compare on tiles that may be smaller than the job's: fp32 on large ones would cost more than it saves."""
+        height, width = tiles.shape[2:]
+        small = replace(reduced.engine, tile_height=height, tile_width=width, batch_size=1)
+        reference = self._to_compare(handle, replace(small, precision="fp32"))
+        agrees, finding = compare(self._to_compare(handle, small), reference, tiles, value_range)
         others = tuple(reason for reason in reduced.reasons if not reason.startswith("precision "))
         said = next(reason for reason in reduced.reasons if reason.startswith("precision "))
         if agrees:
-            return reduced, (*others, f"{said}; {finding}")
-        return reference, (*others, f"precision fp32: {reduced.engine.precision} was tried and {finding}")
+            return reduced.engine, (*others, f"{said}; {finding}")
+        said = f"precision fp32: {reduced.engine.precision} was tried and {finding}"
+        return replace(reduced.engine, precision="fp32"), (*others, said)
+
+    def _to_compare(self, handle: Handle, engine: Engine) -> LoadedModel:
+        return self._compared.get((package_key(handle), engine), lambda: self._build(handle, engine))
 
     def _open(self, handle: Handle) -> OpenPackage:
         return open_package(handle, self._cache_folder)
@@ -94,6 +102,7 @@ class _Warm(Generic[T]):
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of a key, made where it is not kept."""
         if key not in self._values:
+            # Room is made before, so that memory never holds one model more than asked for.
             self._shrink(self._capacity - 1)
             self.put(key, make())
         self._values.move_to_end(key)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from raster_analysis.errors import ModelError
+from raster_analysis.errors import BudgetError, ModelError
 from raster_analysis.models.head import Head
 from raster_analysis.models.preprocess import Normalisation
 
@@ -18,6 +18,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 class NotConvertible(ModelError):
     """A runtime cannot take this network; another one may."""
+
+
+class OutOfMemory(BudgetError):
+    """A device has no memory for a batch of this size; a smaller one may fit."""
 
 
 @dataclass(frozen=True, slots=True)

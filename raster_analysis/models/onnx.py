@@ -14,12 +14,15 @@ from raster_analysis.errors import ModelError
 from raster_analysis.models.head import Head, check_finite
 from raster_analysis.models.network import Arrays, NetworkPlan, NotConvertible, OutputFacts, bytes_only, fill_batch
 
+_DEVICE_FILES = ("nvidia[0-9]*", "dxg")  # plain Linux; Windows' Linux
 _FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
 def has_cuda() -> bool:
-    """Return whether this build of ONNX Runtime can use a CUDA device."""
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    """Return whether this build of ONNX Runtime can use a CUDA device and there is one."""
+    # The build alone says nothing of the machine, and without a device ONNX Runtime falls back to the CPU in silence.
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return built and any(any(Path("/dev").glob(pattern)) for pattern in _DEVICE_FILES)
 
 
 class OnnxNetwork:
@@ -69,7 +72,9 @@ def _open_session(path: Path, plan: NetworkPlan) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = plan.threads or os.cpu_count() or 1
     options.inter_op_num_threads = 1
+    # A resumed job must give the same bytes as an undisturbed one.
     options.use_deterministic_compute = True
+    # Errors come as exceptions; the library's warnings are for authors of networks.
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=_providers(plan.device))

@@ -82,6 +82,7 @@ class OpenVinoNetwork:
             request.infer([np.ascontiguousarray(fed)], share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise ModelError(f"the network failed on tiles of shape {fed.shape}: {_cause(error)}") from error
+        # Copies: the tensors belong to the request and are written again by the next batch.
         return [np.array(tensor.data) for tensor in request.output_tensors]
 
     def _normalises_here(self, data_type: np.dtype[Any]) -> bool:
@@ -96,6 +97,7 @@ class OpenVinoNetwork:
         """Return the compiled graph. Only the last is kept: a job has one raster type and one head."""
         key = (data_type, output, head)
         if self._compiled[0] != key:
+            # Let go of the old graph first, so that two are never held at once.
             self._compiled = (None, None)
             normalise = not self.plan.takes_bytes and not self._normalises_here(np.dtype(data_type))
             graph = _feed_pixels(self._graph.clone(), self.plan, data_type, normalise=normalise)
@@ -109,6 +111,7 @@ class OpenVinoNetwork:
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.plan.precision],
             "PERFORMANCE_HINT": "LATENCY",
+            # One batch at a time over all threads: the pipeline overlaps reading and writing, not batches.
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": self.plan.threads,
         }
@@ -161,6 +164,7 @@ def _feed_pixels(graph: Any, plan: NetworkPlan, data_type: str, *, normalise: bo
 def _append_head(graph: Any, index: int, head: Head) -> Any:
     """Return the graph with the head's result and, to notice NaN, the mean of the scores as its two outputs."""
     scores = graph.outputs[index].get_node().input_value(0)
+    # The head works on float32 whatever the network computes in, as the other runtimes do.
     scores = ops.convert(scores, "f32")
     axes = ops.constant(np.arange(4))
     result = _binary(scores, head) if head.channels == 1 else _several(scores, head)
@@ -204,6 +208,7 @@ def _binary(scores: Any, head: Head) -> Any:
         cut = head.cut if math.isfinite(head.cut) else math.copysign(np.finfo(np.float32).max, head.cut)
         return ops.convert(ops.squeeze(ops.greater(scores, ops.constant(np.float32(cut))), axis), "u8")
     positive = scores if head.activation == "none" else ops.sigmoid(scores)
+    # Two planes, so that callers need not know of single scores.
     both = ops.concat([ops.subtract(ops.constant(np.float32(1)), positive), positive], axis=head.channel_axis)
     return ops.transpose(both, ops.constant([0, 3, 1, 2])) if head.channel_axis == 3 else both
 

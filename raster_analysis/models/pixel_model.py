@@ -12,7 +12,7 @@ from dlpk.definition import Definition
 from raster_analysis.detections import Detections
 from raster_analysis.errors import ModelError
 from raster_analysis.model_info import Engine, ModelInfo, Task
-from raster_analysis.models.batches import probe_tiles, split_batch
+from raster_analysis.models.batches import probe_tiles, run_halving, split_batch
 from raster_analysis.models.classes import pixel_values, predicts_background
 from raster_analysis.models.declared import declared_output
 from raster_analysis.models.head import Activation, Head, are_probabilities, check_finite
@@ -45,6 +45,7 @@ class PixelModel:
         self._declared = declared_output(definition)
         self._output = self._find_output()
         self.reasons = (*reasons, *self._notes)
+        # The first run compiles and allocates: what it takes is what a job has to reckon with.
         probe = probe_tiles(network.plan)
         _, grown = measure(lambda: self._run(probe))
         floats = network.plan.batch * (int(np.prod(network.plan.tile_shape[1:])) + int(np.prod(self._output.shape[1:])))
@@ -53,7 +54,9 @@ class PixelModel:
     def classify(self, tiles: npt.NDArray[np.generic], value_range: tuple[float, float]) -> Classified:
         """Return class indexes or probabilities; object classifiers give one row and one column per crop."""
         plan = self._network.plan
-        parts = [self._run(plan.normalisation.stretch(t, value_range)) for t in split_batch(tiles, plan)]
+        parts: list[Classified] = []
+        for batch in split_batch(tiles, plan):
+            parts += run_halving(self._run, plan.normalisation.stretch(batch, value_range), plan)
         if not parts:
             raise ModelError("no tile was given to classify")
         return parts[0] if len(parts) == 1 else _typed(np.concatenate(parts))

@@ -40,6 +40,7 @@ class Normalisation:
 
     def apply(self, tiles: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
         """Return tiles `(n, bands, rows, cols)` as the network wants them."""
+        # In float32 throughout: what a graph of any runtime does as well.
         values = tiles.astype(np.float32)
         if not self.is_identity:
             values *= np.array(self.gain, np.float32)[:, None, None]

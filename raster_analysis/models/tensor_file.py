@@ -42,6 +42,7 @@ def read_onnx(path: Path) -> Tensors:
     if not path.stat().st_size:
         raise ModelError(f"model file {path.name!r} is empty")
     with path.open("rb") as file:
+        # Mapped, not read: weights of gigabytes are only skipped over.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         return _onnx_tensors(memoryview(data), path.parent)
@@ -137,6 +138,7 @@ def _text(message: memoryview, number: int) -> str:
 
 
 def _graph_tensors(graph: memoryview) -> Tensors:
+    # Before IR version 4 weights were listed as inputs too.
     weights = {_text(tensor, 8) for tensor in _parts(graph, 5)}
     inputs = tuple(_value_info(part) for part in _parts(graph, 11))
     outputs = tuple(_value_info(part) for part in _parts(graph, 12))
@@ -152,6 +154,7 @@ def _value_info(message: memoryview) -> Tensor:
 
 
 def _dimension(message: memoryview) -> int | None:
+    # 0 and negative lengths are written by exporters for axes that are not fixed.
     length = next((v for n, v in _fields(message) if n == 1 and isinstance(v, int)), 0)
     return length if 0 < length < 2**31 else None
 
@@ -172,6 +175,7 @@ def _external_files(graph: memoryview) -> Iterator[str]:
 
 def _check_inside(folder: Path, location: str) -> None:
     target = folder / location
+    # A link may be changed after this check, so none is followed.
     inside = target.resolve().is_relative_to(folder.resolve()) and not Path(location).is_absolute()
     if not inside or target.is_symlink() or not target.is_file():
         raise ModelError(f"external data {location!r} of the ONNX model is not a file inside the package")

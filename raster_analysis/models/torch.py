@@ -12,7 +12,7 @@ import torch
 
 from raster_analysis.errors import ModelError
 from raster_analysis.models.head import Head, check_finite
-from raster_analysis.models.network import Arrays, NetworkPlan, OutputFacts, bytes_only, fill_batch
+from raster_analysis.models.network import Arrays, NetworkPlan, OutOfMemory, OutputFacts, bytes_only, fill_batch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # What torch converts on the device; the rest becomes float32 before it is copied there.
@@ -70,8 +70,10 @@ class TorchNetwork:
         fed = self._normalise(fill_batch(tiles, self.plan))
         try:
             return self._module(list(fed) if self._takes_images else fed)
-        except torch.cuda.OutOfMemoryError:
-            raise
+        except torch.cuda.OutOfMemoryError as error:
+            # What the failed batch left in torch's cache is needed for the smaller one.
+            torch.cuda.empty_cache()
+            raise OutOfMemory(f"the device has no memory for {len(fed)} tiles of {tuple(fed.shape[1:])}") from error
         except (RuntimeError, ValueError, AssertionError) as error:
             shape = tuple(fed.shape)
             raise ModelError(f"the network failed on tiles of shape {shape}: {_first_line(error)}") from error

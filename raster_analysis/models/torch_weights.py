@@ -70,6 +70,7 @@ def _check_arguments(architecture: Architecture) -> None:
 
 def _build_torchvision(architecture: Architecture) -> torch.nn.Module:
     models = importlib.import_module("torchvision.models")
+    # Without these torchvision downloads the weights of the backbone.
     arguments: dict[str, Any] = {**architecture.arguments, "weights": None}
     if _has_backbone_weights(models.get_model_builder(architecture.name)):
         arguments["weights_backbone"] = None
@@ -131,6 +132,7 @@ def _unwrap(weights: Any, name: str) -> Mapping[str, Any]:
 
 def fill(module: torch.nn.Module, weights: Mapping[str, Any], name: str) -> None:
     """Put weights into a network; raises ModelError unless every tensor fits and is finite."""
+    # Compared here rather than by load_state_dict, whose message lists every tensor.
     own = module.state_dict()
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     wrong = [k for k in own if k in weights and own[k].shape != weights[k].shape]
