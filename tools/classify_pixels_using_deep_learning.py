@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
-from raster_analysis.inference.blocks import load_labels, save_labels
-from raster_analysis.inference.merge import OutputValues
 
 from raster_analysis.grid import Window
+from raster_analysis.inference.blocks import load_labels, save_labels
+from raster_analysis.inference.merge import OutputValues
 from raster_analysis.inference.pipeline import Inference, classify_block
 from raster_analysis.inference.preparation import Request, make_plan, read_preparation
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput

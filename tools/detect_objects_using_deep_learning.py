@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydantic import JsonValue
-from raster_analysis.inference.blocks import load_detections, save_detections
-from raster_analysis.inference.polygons import to_map
-from raster_analysis.inference.suppression import merge_blocks, suppress
 
 from raster_analysis.detections import Detections
 from raster_analysis.errors import ParameterError
+from raster_analysis.inference.blocks import load_detections, save_detections
 from raster_analysis.inference.pipeline import Inference, detect_block
+from raster_analysis.inference.polygons import to_map
 from raster_analysis.inference.preparation import Preparation, Request, make_plan, read_preparation
+from raster_analysis.inference.suppression import merge_blocks, suppress
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.model_info import ModelInfo, Task
 from raster_analysis.seams import FeatureTable

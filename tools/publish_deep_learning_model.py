@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dlpk
+from dlpk.build import build
 from raster_analysis.errors import ModelError
 from raster_analysis.inputs import OutputName, RasterInput
 from raster_analysis.tool import Context, Kind, Output, OutputInfo, Parameters, Tool, parameter
@@ -27,17 +31,33 @@ class PublishParameters(Parameters):
 def run(parameters: PublishParameters, context: Context) -> tuple[Output, ...]:
     """Check every rule, build the one archive that the item will hold, and read it back as a model."""
     handle = context.handle("modelLocation")
-    report = dlpk.check(Path(handle.path))
-    for finding in report.findings:
-        context.report.message(str(finding), "warning" if finding.severity != "info" else "info")
-    if not report.valid:
-        faults = "; ".join(str(finding) for finding in report.findings if finding.severity == "error")
-        raise ModelError(f"package {handle.title!r} cannot be published: {faults}")
     package = context.folder / "model.dlpk"
-    dlpk.build(Path(handle.path), package)
-    info = context.models.describe(handle)
+    # Checked is what will be published: the source may change between two looks.
+    try:
+        report = _pack(Path(handle.path), package)
+    except dlpk.PackageRefused as refusal:
+        _report(refusal.findings, context)
+        raise ModelError(f"package {handle.title!r} cannot be published: {refusal}") from None
+    _report(report.findings, context)
+    info = context.models.describe(replace(handle, path=str(package), stamp=None, digest=None))
     context.report.message(f"Model {info.name!r}: {info.task.value}, {len(info.classes)} classes, {info.class_rule}")
     return (Output("outItem", "package", path=str(package), statistics={"title": info.name}),)
+
+
+def _pack(source: Path, package: Path) -> dlpk.Report:
+    """Put the one archive in place: a copy of an archive, or one built from a folder or the folder of an .emd."""
+    if source.is_dir() or source.suffix.lower() == ".emd":
+        return build(source if source.is_dir() else source.parent, package, replace=True)
+    shutil.copyfile(source, package)
+    report = dlpk.check(package)
+    if not report.valid:
+        raise dlpk.PackageRefused(report.findings)
+    return report
+
+
+def _report(findings: Sequence[dlpk.Finding], context: Context) -> None:
+    for finding in findings:
+        context.report.message(str(finding), finding.severity.value)
 
 
 TOOL = Tool(

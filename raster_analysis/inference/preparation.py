@@ -63,7 +63,13 @@ def make_plan(request: Request, context: Context) -> Plan:
     preparation = _settle(request, info, context)
     tiling = preparation.tiling
     blocks = blocks_of(tiling)
-    bill = memory_bill(tiling, info, np.dtype(preparation.view.dtype).itemsize, context.memory_limit)
+    bill = memory_bill(
+        tiling,
+        info,
+        np.dtype(preparation.view.dtype).itemsize,
+        context.memory_limit,
+        probabilities=request.processing.merge == "blend",
+    )
     context.report.message(
         f"Plan: {tiling.grid_height} x {tiling.grid_width} pixels in {len(blocks)} blocks; "
         f"tiles of {tiling.tile_height} x {tiling.tile_width} with padding {tiling.padding}, "
@@ -103,7 +109,7 @@ def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
     value_range = context.rasters.describe(raster).value_range
     wanted = _wanted_engine(request.processing, values, tiling)
     with context.rasters.open(view) as reader:
-        samples = read_samples(reader, tiling)
+        samples = read_samples(reader, info, tiling)
     engine, reasons = context.models.settle(model, wanted, samples, value_range)
     for reason in reasons:
         context.report.message(reason)
@@ -126,9 +132,12 @@ def _wanted_engine(processing: ProcessingContext, values: ArgumentValues, tiling
     )
 
 
-def read_samples(reader: RasterReader, tiling: Tiling) -> npt.NDArray[np.generic]:
-    """Return up to `SAMPLE_TILES` tiles spread over the diagonal, `(n, bands, rows, cols)`; always the same ones."""
-    height, width = tiling.tile_height, tiling.tile_width
+def read_samples(reader: RasterReader, info: ModelInfo, tiling: Tiling) -> npt.NDArray[np.generic]:
+    """Return up to `SAMPLE_TILES` tiles spread over the diagonal, `(n, bands, rows, cols)`; always the same ones.
+
+    They are no larger than the package's own tile, which is enough to compare on.
+    """
+    height, width = min(tiling.tile_height, info.tile_height), min(tiling.tile_width, info.tile_width)
     rows = np.linspace(0, max(0, tiling.grid_height - height), SAMPLE_TILES, dtype=int)
     cols = np.linspace(0, max(0, tiling.grid_width - width), SAMPLE_TILES, dtype=int)
     corners = sorted({(int(row), int(col)) for row, col in zip(rows, cols, strict=True)})

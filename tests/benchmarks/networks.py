@@ -44,6 +44,18 @@ class UNet(nn.Module):
         return self.head(x)
 
 
+def make_unet(sample: torch.Tensor) -> UNet:
+    """Return a U-Net of random weights whose classes are about equally common on `sample` `(n, bands, rows, cols)`."""
+    torch.manual_seed(0)
+    network = UNet(sample.shape[1]).eval()
+    with torch.inference_mode():
+        scores = network(sample)
+        network.head.weight /= scores.std((0, 2, 3))[:, None, None, None]
+        network.head.bias[:] = 0
+        network.head.bias -= network(sample).mean((0, 2, 3))
+    return network
+
+
 class Threshold(nn.Module):
     """A network that costs nothing: two classes by brightness. What is left is the pipeline."""
 
@@ -61,7 +73,6 @@ CLASSES = [
 def make_package(folder: Path, network: nn.Module, *, classes: int, context: int, multiple: int) -> Path:
     """Write `network` as an ONNX model with its definition into `folder`; values 0..255 are fed as 0..1."""
     folder.mkdir(parents=True)
-    torch.manual_seed(0)
     axes = {"x": {0: "n", 2: "h", 3: "w"}, "y": {0: "n", 2: "h", 3: "w"}}
     torch.onnx.export(
         network.eval(), (torch.rand(1, 3, 256, 256),), folder / "model.onnx", dynamo=False,

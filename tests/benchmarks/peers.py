@@ -71,6 +71,7 @@ def _profile(source: rasterio.DatasetReader) -> dict[str, object]:
 def _write_middle(sink: rasterio.io.DatasetWriter, labels: np.ndarray, row: int, col: int) -> None:
     half = OVERLAP // 2
     middle = labels[half : half + KEEP, half : half + KEEP]
-    middle = middle[: max(0, sink.height - row), : max(0, sink.width - col)]
+    top, left = max(0, -row), max(0, -col)  # torchgeo's grid starts at the bottom and may reach over the top
+    middle, row, col = middle[top : max(0, sink.height - row), left : max(0, sink.width - col)], row + top, col + left
     if middle.size:
         sink.write(middle, 1, window=Window(col, row, middle.shape[1], middle.shape[0]))

@@ -25,7 +25,7 @@ import rasterio
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from networks import Threshold, UNet, make_package  # noqa: E402
+from networks import Threshold, make_package, make_unet  # noqa: E402
 from peers import onnxruntime_loop, torchgeo_loop  # noqa: E402
 
 from raster_analysis.api import Files, local_bench, run_file_tool  # noqa: E402
@@ -73,7 +73,7 @@ def floor(bench: Bench, package: Path, raster: Path, out: Path) -> Contestant:
         "ClassifyPixelsUsingDeepLearning", Files(raster, package, out), {"overwrite": True}, bench=bench
     )
     print("\n".join(made.messages))
-    model = bench.models.last_used()
+    model = bench.models.warm[-1]
     engine: Engine = model.engine
     shape = (engine.batch_size, 3, engine.tile_height, engine.tile_width)
     tiles = np.random.default_rng(2).integers(0, 255, shape, dtype=np.uint8)
@@ -115,7 +115,9 @@ def _enter(folder: Path, bench: Bench, options: argparse.Namespace) -> list[Cont
     raster = folder / "scene" / "scene.tif"
     raster.parent.mkdir()
     make_raster(raster, options.size)
-    network = UNet() if options.network == "unet" else Threshold()
+    with rasterio.open(raster) as source:
+        sample = torch.from_numpy(source.read(window=((0, 512), (0, 512)))[np.newaxis].astype(np.float32) / 255)
+    network = make_unet(sample) if options.network == "unet" else Threshold()
     context, multiple, classes = (64, 16, 6) if options.network == "unet" else (0, 1, 2)
     package = make_package(folder / "package", network, classes=classes, context=context, multiple=multiple)
     megapixels = options.size**2 / 1e6
