@@ -116,9 +116,10 @@ def _write_ogr(path: Path, table: FeatureTable, driver: str) -> None:
         with disk_errors(path), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided")
             _call_ogr(path, table, driver)
-            _read_back(path, len(table.geometries))
+            _read_back(path, len(table.geometries), driver)
     except (DataSourceError, DataLayerError, FieldError, FeatureError) as error:
-        raise OutputError(f"output {path.name!r} could not be written: {error}") from error
+        reason = str(error).replace(str(path), path.name)
+        raise OutputError(f"output {path.name!r} could not be written: {reason}") from error
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": previous})
 
@@ -139,12 +140,15 @@ def _call_ogr(path: Path, table: FeatureTable, driver: str) -> None:
     )
 
 
-def _read_back(path: Path, count: int) -> None:
-    """Raise OutputError when not every feature is there: not all drivers report a full disk."""
+def _read_back(path: Path, count: int, driver: str) -> None:
+    """Raise OutputError when not everything is there: not all drivers report a full disk."""
     _, _, geometries, _ = pyogrio.raw.read(path, columns=[])
     found = 0 if geometries is None else len(geometries)
     if found != count:
         raise OutputError(f"output {path.name!r} holds {found} features where {count} were written")
+    # Reproduced: on a full disk a GeoPackage goes without its index, and nothing is said.
+    if driver == "GPKG" and not pyogrio.read_info(path)["capabilities"]["fast_spatial_filter"]:
+        raise OutputError(f"output {path.name!r} could not be written: its spatial index is missing")
 
 
 def _write_parquet(path: Path, table: FeatureTable) -> None:
