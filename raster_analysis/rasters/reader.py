@@ -41,6 +41,8 @@ class NativeBands:
         """
         height, width = self.dataset.height // reduction, self.dataset.width // reduction
         inside = window.intersect(Window(0, 0, height, width))
+        if inside == window and window.size:
+            return Pixels(*self._read_inside(window, reduction), window)
         data = np.zeros((len(self._indexes), window.height, window.width), self._view.dtype)
         mask = np.zeros((window.height, window.width), np.bool_)
         if inside.size:
@@ -55,7 +57,7 @@ class NativeBands:
             mask &= self._read_bands([self._alpha], window, reduction)[0] > 0
         if self._stored_mask:
             mask &= self._read_stored_mask(window, reduction)
-        data[:, ~mask] = 0
+        np.copyto(data, 0, where=~mask)
         return data, mask
 
     def _valid(self, data: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
@@ -122,7 +124,7 @@ class GdalReader:
         if self._polygons is None:
             return pixels
         mask = pixels.mask & self._polygons.read(window)
-        pixels.data[:, ~mask] = 0
+        np.copyto(pixels.data, 0, where=~mask)
         return Pixels(pixels.data, mask, window)
 
 
