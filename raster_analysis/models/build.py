@@ -84,9 +84,8 @@ def _open_network(package: OpenPackage, plan: NetworkPlan, runtime: str) -> Netw
     elif package.kind is FileKind.ONNX:
         network = load_runtime("openvino").OpenVinoNetwork(package.network, plan)
     else:
-        module, example = load_runtime("torch_weights").load_for_tracing(package, plan)
-        openvino = load_runtime("openvino")
-        network = openvino.OpenVinoNetwork(openvino.TracedModule(module, example), plan)
+        program, names = load_runtime("torch_weights").export_program(package, plan)
+        network = load_runtime("openvino").OpenVinoNetwork(program, plan, output_names=names)
     return network
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,31 +33,25 @@ def cpu_precisions() -> frozenset[str]:
     return frozenset(names[c] for c in capabilities if c in names)
 
 
-@dataclass(frozen=True, slots=True)
-class TracedModule:
-    """A torch module (or exported program) and the example input with which it can be traced."""
-
-    module: Any
-    example: Any
-
-
 class OpenVinoNetwork:
     """A network compiled for one tile shape, one raster type and one head at a time."""
 
-    def __init__(self, source: Path | TracedModule, plan: NetworkPlan) -> None:
+    def __init__(self, source: Path | Any, plan: NetworkPlan, *, output_names: tuple[str, ...] = ()) -> None:
+        """Take an ONNX file or a torch exported program, whose outputs have no names of their own."""
         self.plan = plan
         self._core = openvino.Core()
         self._graph = _read(self._core, source, plan)
+        self._names = output_names or tuple(_name(output, i) for i, output in enumerate(self._graph.outputs))
         self._compiled: tuple[object, Any] = (None, None)
 
     def outputs(self) -> dict[str, OutputFacts]:
         """Return the outputs' shapes and types as the graph states them for static input."""
-        return {_name(output, index): _facts(output) for index, output in enumerate(self._graph.outputs)}
+        return dict(zip(self._names, map(_facts, self._graph.outputs), strict=True))
 
     def tensors(self, tiles: npt.NDArray[np.generic]) -> list[Arrays]:
         """Return all outputs of the batch."""
-        arrays = self._run(tiles, None, None)
-        return [{_name(output, i): arrays[i] for i, output in enumerate(self._graph.outputs)}]
+        arrays = self._run(tiles, "", None)
+        return [dict(zip(self._names, arrays, strict=True))]
 
     def pixels(self, tiles: npt.NDArray[np.generic], output: str, head: Head) -> npt.NDArray[np.generic]:
         """Return what the head, compiled into the graph, makes of an output's scores."""
@@ -67,7 +59,7 @@ class OpenVinoNetwork:
         check_finite(output, mean, (self.plan.batch, head.channels, *result.shape[-2:]))
         return result[: len(tiles)]
 
-    def _run(self, tiles: npt.NDArray[np.generic], output: str | None, head: Head | None) -> list[npt.NDArray[Any]]:
+    def _run(self, tiles: npt.NDArray[np.generic], output: str, head: Head | None) -> list[npt.NDArray[Any]]:
         fed = fill_batch(tiles, self.plan)
         if self.plan.takes_bytes:
             fed = bytes_only(fed)
@@ -93,7 +85,7 @@ class OpenVinoNetwork:
         """
         return self.plan.precision != "fp32" and data_type.itemsize > 1 and not self.plan.normalisation.is_identity
 
-    def _request(self, data_type: str, output: str | None, head: Head | None) -> Any:
+    def _request(self, data_type: str, output: str, head: Head | None) -> Any:
         """Return the compiled graph. Only the last is kept: a job has one raster type and one head."""
         key = (data_type, output, head)
         if self._compiled[0] != key:
@@ -102,8 +94,7 @@ class OpenVinoNetwork:
             normalise = not self.plan.takes_bytes and not self._normalises_here(np.dtype(data_type))
             graph = _feed_pixels(self._graph.clone(), self.plan, data_type, normalise=normalise)
             if head is not None:
-                index = next(i for i, o in enumerate(self._graph.outputs) if _name(o, i) == output)
-                graph = _append_head(graph, index, head)
+                graph = _append_head(graph, self._names.index(output), head)
             self._compiled = (key, self._compile(graph))
         return self._compiled[1]
 
@@ -121,15 +112,9 @@ class OpenVinoNetwork:
             raise NotConvertible(f"OpenVINO cannot compile the network: {_cause(error)}") from error
 
 
-def _read(core: Any, source: Path | TracedModule, plan: NetworkPlan) -> Any:
+def _read(core: Any, source: Path | Any, plan: NetworkPlan) -> Any:
     try:
-        if isinstance(source, Path):
-            graph = core.read_model(source)
-        else:
-            with warnings.catch_warnings():
-                # Tracing warns of every branch on a shape; here the shape is the one that will be run.
-                warnings.simplefilter("ignore")
-                graph = openvino.convert_model(source.module, example_input=(source.example,))
+        graph = core.read_model(source) if isinstance(source, Path) else openvino.convert_model(source)
         inputs = graph.inputs
         chosen = graph.input(plan.input_name) if plan.input_name and len(inputs) > 1 else inputs[0]
         graph.reshape({chosen: _network_shape(plan)})

@@ -12,7 +12,7 @@ import torch
 from dlpk.extension import Architecture
 from raster_analysis.errors import ModelError
 from raster_analysis.models.machine import require
-from raster_analysis.models.network import NetworkPlan
+from raster_analysis.models.network import NetworkPlan, NotConvertible
 from raster_analysis.models.package import FileKind, OpenPackage
 
 # Below this, torch.load(weights_only=True) can be made to run code (negative test W21).
@@ -32,12 +32,35 @@ def load_module(package: OpenPackage) -> torch.nn.Module:
     return module.eval().requires_grad_(requires_grad=False)
 
 
-def load_for_tracing(package: OpenPackage, plan: NetworkPlan) -> tuple[Any, torch.Tensor]:
-    """Return what OpenVINO converts, and an example input of the plan's shape."""
+def export_program(package: OpenPackage, plan: NetworkPlan) -> tuple[Any, tuple[str, ...]]:
+    """Return the network as an exported program for the plan's shape, and its outputs' names in order.
+
+    Exporting computes nothing, unlike tracing, which runs a whole batch (measured: 0.8 s against 5 s).
+    Raises NotConvertible for networks whose way depends on the pixels.
+    """
+    if package.kind is FileKind.EXPORTED:
+        program = _load_program(package)
+        return program, _output_names(program)
     batch, bands, rows, cols = plan.tile_shape
     shape = (batch, bands, rows, cols) if plan.layout == "NCHW" else (batch, rows, cols, bands)
-    source = _load_program(package) if package.kind is FileKind.EXPORTED else load_module(package)
-    return source, torch.zeros(shape, dtype=torch.uint8 if plan.takes_bytes else torch.float32)
+    example = torch.zeros(shape, dtype=torch.uint8 if plan.takes_bytes else torch.float32)
+    module = load_module(package)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(module, (example,))
+    except Exception as error:
+        raise NotConvertible(f"torch cannot export the network: {_first_line(error)}") from error
+    return program, _output_names(program)
+
+
+def _output_names(program: Any) -> tuple[str, ...]:
+    """Return the names that `TorchNetwork` gives the same outputs."""
+    spec = program.call_spec.out_spec
+    result = torch.utils._pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+    if isinstance(result, int):
+        return ("output",)
+    return tuple(str(name) for name in (result if isinstance(result, dict) else range(len(result))))
 
 
 def build_architecture(package: OpenPackage) -> torch.nn.Module:
