@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 from pydantic import JsonValue, ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -19,103 +22,104 @@ from dlpk.extension import Decoder, Extension, NetworkOutput
 from dlpk.findings import Finding, Severity, errors_of
 from dlpk.package import Package, Report, check_package, open_package
 
-EXIT_REFUSED, EXIT_USAGE = 1, 2
-
-app = typer.Typer(
-    name="dlpk",
-    help="Deep learning packages: check, describe, build, unpack.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+EXIT_REFUSED = 1
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
-PathArgument = Annotated[Path, typer.Argument(help="A .dlpk, a folder, or a .emd beside its files.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+path_argument = click.argument("path", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raster-analysis")
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Check, describe, build and unpack deep learning packages: a .dlpk, a folder, or a .emd beside its files."""
 
 
-@app.command()
-def check(path: PathArgument, as_json: JsonFlag = False) -> None:
+@main.command()
+@path_argument
+@json_option
+def check(path: Path, *, as_json: bool) -> None:
     """Check a package: exit code 0 when it is valid, 1 when it has errors."""
     report = check_package(path)
     _print_report(path.name, report, as_json=as_json)
     if not report.valid:
-        raise typer.Exit(EXIT_REFUSED)
+        sys.exit(EXIT_REFUSED)
 
 
-@app.command()
-def info(path: PathArgument, as_json: JsonFlag = False) -> None:
+@main.command()
+@path_argument
+@json_option
+def info(path: Path, *, as_json: bool) -> None:
     """Describe a package: its model, classes, files and digest."""
-    try:
-        package = open_package(path)
-    except PackageRefused as refusal:
-        _print_report(path.name, Report(refusal.findings), as_json=as_json)
-        raise typer.Exit(EXIT_REFUSED) from None
-    facts = describe(package)
+    with _refusals(path.name, as_json=as_json):
+        facts = describe(open_package(path))
     if as_json:
         _print_json(facts)
     else:
         _print_facts(facts)
 
 
-@app.command("build")
-def build_command(
-    source: Annotated[Path, typer.Argument(help="A folder with a .emd, or a model file.")],
-    out: Annotated[Path, typer.Argument(help="The .dlpk to write.")],
-    model_type: Annotated[ModelType | None, typer.Option("--type", help="ModelType, for a model file.")] = None,
-    classes: Annotated[
-        list[str] | None, typer.Option("--class", help="VALUE:NAME or VALUE:NAME:#RRGGBB; in the network's order.")
-    ] = None,
-    tile: Annotated[int, typer.Option(help="Side of the tile in pixels.")] = 256,
-    bands: Annotated[str, typer.Option(help="Bands in the network's order, as 0,1,2 or Red,Green,Blue.")] = "0,1,2",
-    decoder: Annotated[Decoder | None, typer.Option(help="How the network's output is read.")] = None,
-    extension: Annotated[Path | None, typer.Option(help="JSON file with the RasterAnalysis object.")] = None,
-    name: Annotated[str | None, typer.Option(help="ModelName.")] = None,
-    keys: Annotated[list[str] | None, typer.Option("--set", help="Further key, as KEY=JSON.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Build a package from a folder, or from a model file with options."""
-    options = None
-    if model_type is not None:
-        options = ModelOptions(
-            model_type=model_type,
-            classes=tuple(_parse_class(text) for text in classes or []),
-            image_height=tile,
-            image_width=tile,
-            extract_bands=tuple(int(band) if band.strip().isdigit() else band.strip() for band in bands.split(",")),
-            extension=_read_extension(extension, decoder),
-            name=name,
-            keys=dict(_parse_key(text) for text in keys or []),
-        )
-    try:
-        report = build(source, out, options, replace=force)
-    except PackageRefused as refusal:
-        _print_report(source.name, Report(refusal.findings), as_json=as_json)
-        raise typer.Exit(EXIT_REFUSED) from None
-    except DlpkError as fault:
-        raise typer.BadParameter(str(fault)) from None
+@main.command("build")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--type", "model_type", type=click.Choice([kind.value for kind in ModelType]), help="ModelType, for a model file."
+)
+@click.option("--class", "classes", multiple=True, help="VALUE:NAME or VALUE:NAME:#RRGGBB; in the network's order.")
+@click.option("--tile", type=int, default=256, show_default=True, help="Side of the tile in pixels.")
+@click.option("--bands", default="0,1,2", show_default=True, help="In the network's order, as 0,1,2 or Red,Green,Blue.")
+@click.option(
+    "--decoder", type=click.Choice([decoder.value for decoder in Decoder]), help="How the network's output is read."
+)
+@click.option("--extension", type=click.Path(path_type=Path), help="JSON file with the RasterAnalysis object.")
+@click.option("--name", help="ModelName.")
+@click.option("--set", "keys", multiple=True, help="Further key, as KEY=JSON.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@json_option
+def build_command(source: Path, out: Path, *, force: bool, as_json: bool, **options: Any) -> None:
+    """Build OUT from SOURCE: a folder with a .emd, or a model file with options."""
+    with _refusals(source.name, as_json=as_json):
+        report = build(source, out, _model_options(**options), replace=force)
     _print_report(out.name, report, as_json=as_json)
 
 
-@app.command()
-def unpack(
-    path: PathArgument, folder: Annotated[Path, typer.Argument(help="The folder to make; it must not exist.")]
-) -> None:
+@main.command()
+@path_argument
+@click.argument("folder", type=click.Path(path_type=Path))
+def unpack(path: Path, folder: Path) -> None:
     """Unpack a valid package into a new folder."""
+    with _refusals(path.name, as_json=False):
+        try:
+            open_package(path).extract(folder)
+        except OSError as fault:
+            raise click.UsageError(f"{folder.name} cannot be made: {fault.strerror}") from None
+
+
+@contextmanager
+def _refusals(name: str, *, as_json: bool) -> Iterator[None]:
+    """Print the findings of a refused package and end with 1; any other fault is one of usage."""
     try:
-        open_package(path).extract(folder)
+        yield
     except PackageRefused as refusal:
-        _print_report(path.name, Report(refusal.findings), as_json=False)
-        raise typer.Exit(EXIT_REFUSED) from None
+        _print_report(name, Report(refusal.findings), as_json=as_json)
+        sys.exit(EXIT_REFUSED)
     except DlpkError as fault:
-        raise typer.BadParameter(str(fault)) from None
-    except OSError as fault:
-        raise typer.BadParameter(f"{folder.name} cannot be made: {fault.strerror}") from None
+        raise click.UsageError(str(fault)) from None
+
+
+def _model_options(model_type: str | None, tile: int, bands: str, **options: Any) -> ModelOptions | None:
+    if model_type is None:
+        return None
+    return ModelOptions(
+        model_type=ModelType(model_type),
+        classes=tuple(_parse_class(text) for text in options["classes"]),
+        image_height=tile,
+        image_width=tile,
+        extract_bands=tuple(int(band) if band.strip().isdigit() else band.strip() for band in bands.split(",")),
+        extension=_read_extension(options["extension"], options["decoder"]),
+        name=options["name"],
+        keys=dict(_parse_key(text) for text in options["keys"]),
+    )
 
 
 def describe(package: Package) -> dict[str, JsonValue]:
@@ -150,7 +154,7 @@ def _parse_class(text: str) -> ClassEntry:
         red, green, blue = bytes.fromhex(color)
         return ClassEntry(int(value), name, (red, green, blue))
     except ValueError:
-        raise typer.BadParameter(f"--class {text!r} is not VALUE:NAME or VALUE:NAME:#RRGGBB") from None
+        raise click.UsageError(f"--class {text!r} is not VALUE:NAME or VALUE:NAME:#RRGGBB") from None
 
 
 def _parse_key(text: str) -> tuple[str, JsonValue]:
@@ -160,17 +164,17 @@ def _parse_key(text: str) -> tuple[str, JsonValue]:
             return key, json.loads(value)
     except ValueError:
         pass
-    raise typer.BadParameter(f"--set {text!r} is not KEY=JSON, for instance Threshold=0.4 or 'Version=\"2026.11\"'")
+    raise click.UsageError(f"--set {text!r} is not KEY=JSON, for instance Threshold=0.4 or 'Version=\"2026.11\"'")
 
 
-def _read_extension(path: Path | None, decoder: Decoder | None) -> Extension | None:
+def _read_extension(path: Path | None, decoder: str | None) -> Extension | None:
     try:
         extension = Extension.model_validate_json(path.read_bytes()) if path else None
     except (OSError, ValidationError) as fault:
-        raise typer.BadParameter(f"--extension cannot be read: {fault}") from None
+        raise click.UsageError(f"--extension cannot be read: {fault}") from None
     if decoder is None:
         return extension
-    output = NetworkOutput(decoder=decoder)
+    output = NetworkOutput(decoder=Decoder(decoder))
     return extension.model_copy(update={"output": output}) if extension else Extension(output=output)
 
 
@@ -202,4 +206,4 @@ def _print_facts(facts: dict[str, JsonValue]) -> None:
 
 
 def _print_json(value: JsonValue) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    click.echo(json.dumps(value, indent=2))

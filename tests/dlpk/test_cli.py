@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import dlpk
-from dlpk.cli import app
+from dlpk.cli import main
 
 
 @pytest.fixture
 def run():
     def invoke(*arguments):
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
     return invoke
 
