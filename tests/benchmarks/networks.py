@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ class UNet(nn.Module):
     def __init__(self, bands: int = 3, classes: int = 6, channels: tuple[int, ...] = (16, 32, 64, 128, 256)) -> None:
         super().__init__()
         self.down = nn.ModuleList(map(_Twice, (bands, *channels), channels))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(channels, channels[1:], strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, 2) for a, b in pairwise(channels))
         self.join = nn.ModuleList(_Twice(2 * a, a) for a in channels[:-1])
         self.head = nn.Conv2d(channels[0], classes, 1)
 

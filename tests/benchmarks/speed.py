@@ -25,13 +25,12 @@ import rasterio
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from networks import Threshold, make_package, make_unet  # noqa: E402
-from peers import onnxruntime_loop, torchgeo_loop  # noqa: E402
+from networks import Threshold, make_package, make_unet
+from peers import onnxruntime_loop, torchgeo_loop
 
-from raster_analysis.api import Files, local_bench, run_file_tool  # noqa: E402
-from raster_analysis.model_info import Engine  # noqa: E402
-from raster_analysis.rasters.resolver import resolve_package  # noqa: E402
-from raster_analysis.worker import Bench  # noqa: E402
+from raster_analysis.api import Files, local_bench, run_file_tool
+from raster_analysis.model_info import Engine
+from raster_analysis.worker import Bench
 
 
 @dataclass
@@ -144,7 +143,7 @@ def _print_table(contestants: list[Contestant]) -> None:
     print(f"\n{platform.machine()}, {os.cpu_count()} CPUs, {' '.join(seen)}; load {os.getloadavg()[0]:.1f}")
     print(", ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime", "torch", "torchgeo", "rasterio")))
     ours = contestants[1]
-    print(f"\n| contestant | MP/s | whole job over it | rounds |\n|---|--:|--:|---|")
+    print("\n| contestant | MP/s | whole job over it | rounds |\n|---|--:|--:|---|")
     for contestant in contestants:
         ratios = [a / b for a, b in zip(ours.speeds, contestant.speeds, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
