@@ -114,13 +114,21 @@ class OpenVinoNetwork:
 
 def _read(core: Any, source: Path | Any, plan: NetworkPlan) -> Any:
     try:
-        graph = core.read_model(source) if isinstance(source, Path) else openvino.convert_model(source)
+        graph = core.read_model(source) if isinstance(source, Path) else _convert(source)
         inputs = graph.inputs
         chosen = graph.input(plan.input_name) if plan.input_name and len(inputs) > 1 else inputs[0]
         graph.reshape({chosen: _network_shape(plan)})
     except RuntimeError as error:
         raise NotConvertible(f"OpenVINO cannot read the network: {_cause(error)}") from error
     return graph
+
+
+def _convert(program: Any) -> Any:
+    try:
+        return openvino.convert_model(program)
+    except Exception as error:
+        # Its frontend runs torch's own passes, which fail in ways of their own (assertions, type errors).
+        raise NotConvertible(f"OpenVINO cannot convert the network: {error!s:.300}") from error
 
 
 def _network_shape(plan: NetworkPlan) -> list[int]:

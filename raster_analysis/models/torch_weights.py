@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import warnings
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 
 from dlpk.extension import Architecture
 from raster_analysis.errors import ModelError
+from raster_analysis.models.exported_archive import copy_safely
 from raster_analysis.models.machine import require
 from raster_analysis.models.network import NetworkPlan, NotConvertible
 from raster_analysis.models.package import FileKind, OpenPackage
@@ -118,12 +121,23 @@ _BUILDERS = {"torchvision": _build_torchvision, "segmentation_models_pytorch": _
 
 def _load_program(package: OpenPackage) -> Any:
     _require_safe_torch(package.network.name)
+    archive = copy_safely(package.network)
     try:
+        _check_samples(archive)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.export.load(package.network)
+            return torch.export.load(archive)
     except Exception as error:
         raise ModelError(f"torch cannot read the exported program {package.network.name!r}: {error}") from error
+
+
+def _check_samples(archive: io.BytesIO) -> None:
+    """Read the sample inputs as plain tensors: where this fails, torch would read them in a way that runs code."""
+    with zipfile.ZipFile(archive) as members:
+        for name in members.namelist():
+            if "/sample_inputs/" in name:
+                torch.load(io.BytesIO(members.read(name)), weights_only=True)
+    archive.seek(0)
 
 
 def _read_weights(package: OpenPackage) -> Mapping[str, Any]:
