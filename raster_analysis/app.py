@@ -24,6 +24,7 @@ from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.store import Store
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
+from raster_analysis.rasters.gdal_environment import GDAL_ENVIRONMENT
 from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
 from raster_analysis.rest.directory import Directory
 from raster_analysis.rest.doors import Doors
@@ -88,7 +89,8 @@ def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: T
     dispatcher = Dispatcher(
         tools,
         store,
-        executor or ProcessExecutor(_SLOT_ENTRY, settings.slot_environments()),
+        executor
+        or ProcessExecutor(_SLOT_ENTRY, [{**GDAL_ENVIRONMENT, **slot} for slot in settings.slot_environments()]),
         portal,
         settings.data,
         policy=Policy(retention=dt.timedelta(days=settings.job_retention_days)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from raster_analysis.rasters.gdal_environment import apply
 from raster_analysis.service_cli import COMMANDS
 from raster_analysis.user_errors import user_errors
 
@@ -85,6 +87,7 @@ for command in COMMANDS:
 
 
 def _run_files(tool: str, suffix: str, options: dict[str, Any]) -> None:
+    apply(os.environ)
     batch_room = importlib.import_module("raster_analysis.batch")  # brings GDAL, which `serve` must keep out
     files = tuple(options.pop(name) for name in ("rasters", "model", "out"))
     as_json = options.pop("as_json")

@@ -15,7 +15,8 @@ class Pixels:
     """What was read from one window of a grid.
 
     `data` has axes `(bands, rows, cols)`; `mask` has axes `(rows, cols)` and is True where a
-    pixel is valid in every band read. Pixels outside the raster are 0 and not valid.
+    pixel holds a value in any band read. What is nodata in one band is 0 in it, pixels outside the raster
+    are 0 and not valid.
     """
 
     data: npt.NDArray[np.generic]

@@ -41,6 +41,7 @@ class Contestant:
     run: Callable[[Path], None]
     megapixels: float
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
 
     @property
     def speeds(self) -> list[float]:
@@ -103,9 +104,10 @@ def main() -> None:
         contestants = _enter(Path(text), bench, options)
         for round_number in range(options.rounds):
             for contestant in contestants:
-                started = time.perf_counter()
+                started, cpu_started = time.perf_counter(), time.process_time()
                 contestant.run(Path(text) / f"out-{round_number}.tif")
                 contestant.seconds.append(time.perf_counter() - started)
+                contestant.cpu_seconds.append(time.process_time() - cpu_started)
                 (Path(text) / f"out-{round_number}.tif").unlink(missing_ok=True)
     _print_table(contestants)
 
@@ -143,12 +145,13 @@ def _print_table(contestants: list[Contestant]) -> None:
     print(f"\n{platform.machine()}, {os.cpu_count()} CPUs, {' '.join(seen)}; load {os.getloadavg()[0]:.1f}")
     print(", ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime", "torch", "torchgeo", "rasterio")))
     ours = contestants[1]
-    print("\n| contestant | MP/s | whole job over it | rounds |\n|---|--:|--:|---|")
+    print("\n| contestant | MP/s | whole job over it | CPU s/MP | rounds, MP/s |\n|---|--:|--:|--:|---|")
     for contestant in contestants:
         ratios = [a / b for a, b in zip(ours.speeds, contestant.speeds, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        cpu = statistics.median(contestant.cpu_seconds) / contestant.megapixels
         rounds = " ".join(f"{speed:.2f}" for speed in contestant.speeds)
-        print(f"| {contestant.name} | {statistics.median(contestant.speeds):.2f} | {spread} | {rounds} |")
+        print(f"| {contestant.name} | {statistics.median(contestant.speeds):.2f} | {spread} | {cpu:.3f} | {rounds} |")
 
 
 if __name__ == "__main__":
