@@ -125,8 +125,9 @@ class Files:
 @contextmanager
 def local_bench() -> Iterator[Bench]:
     """Keep loaded models warm over many runs; unpacked packages are removed at the end."""
+    settings = Settings()
     with tempfile.TemporaryDirectory(prefix="raster-analysis-packages-") as packages:
-        yield make_bench(Settings().memory_limit, Path(packages))
+        yield make_bench(settings.memory_limit, Path(packages), threads=settings.threads)
 
 
 def run_file_tool(

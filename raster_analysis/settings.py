@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -33,7 +34,9 @@ class Settings(BaseSettings):
     """Folders that requests may name: `/fileShares/<name>/...`; in the environment a JSON object."""
 
     slots: int = Field(default=1, ge=0)
-    """Worker processes besides those of `gpus`; each uses several CPU threads."""
+    """Worker processes besides those of `gpus`."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of a network in one worker; 0: several workers share the cores, a single one has them all."""
     gpus: tuple[str, ...] = ()
     """GPUs that get a worker process of their own, e.g. `0` and `1`. Without any, workers use what they find."""
     memory_limit: ByteSize = ByteSize(1400 * 1024**2)
@@ -80,8 +83,21 @@ class Settings(BaseSettings):
 
     def slot_environments(self) -> list[dict[str, str]]:
         """Return the variables of each slot: these settings, its device, its share of the CPU's cores."""
-        count = self.slots + len(self.gpus)
-        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} if count > 1 else {}
+        threads = self._threads_per_slot()
+        own = self.model_copy(update={"threads": threads}).environment()
+        # The setting reaches the networks; the variable reaches numpy's and torch's own threads.
+        limited = {"OMP_NUM_THREADS": str(threads)} if threads else {}
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if self.gpus else {}
         devices = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in self.gpus] + [hidden] * self.slots
-        return [self.environment() | threads | device for device in devices]
+        return [own | limited | device for device in devices]
+
+    def _threads_per_slot(self) -> int:
+        count = self.slots + len(self.gpus)
+        if self.threads or count == 1:
+            return self.threads
+        return max(1, _count_cores() // count)
+
+
+def _count_cores() -> int:
+    """Return the cores that this process may use, which in a container are fewer than there are."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -124,6 +124,8 @@ class Context:
     features: Features
     memory_limit: int
     """Bytes that one slot may use above the loaded model."""
+    threads: int = 0
+    """CPU threads that a network may use; 0: all cores."""
     result: Path | None = None
     """The file that the result is to become; None: one in the job's folder. Never a text of a remote user."""
 

@@ -28,6 +28,8 @@ class Bench:
     models: Models
     features: Features
     memory_limit: int
+    threads: int = 0
+    """CPU threads of a network; 0: all cores."""
 
     def run(self, task: Task, report: Reporter) -> Done:
         """Run one task in the job's folder."""
@@ -39,6 +41,7 @@ class Bench:
             models=self.models,
             features=self.features,
             memory_limit=self.memory_limit,
+            threads=self.threads,
         )
         return perform(task, TOOLS, context)
 
@@ -46,9 +49,9 @@ class Bench:
 def open_bench() -> Callable[[Task, Reporter], Done]:
     """Return what runs a slot's tasks; settings come from the environment, as in the server."""
     settings = Settings()
-    return make_bench(settings.memory_limit, settings.data / "unpacked").run
+    return make_bench(settings.memory_limit, settings.data / "unpacked", threads=settings.threads).run
 
 
-def make_bench(memory_limit: int, packages: Path) -> Bench:
+def make_bench(memory_limit: int, packages: Path, *, threads: int = 0) -> Bench:
     """Put the real implementations together; `packages` is where archives are unpacked."""
-    return Bench(GdalRasters(), PackageModels(packages), OgrFeatures(), memory_limit)
+    return Bench(GdalRasters(), PackageModels(packages), OgrFeatures(), memory_limit, threads)

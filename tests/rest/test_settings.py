@@ -54,6 +54,21 @@ def test_a_single_slot_may_use_the_whole_machine() -> None:
     assert "CUDA_VISIBLE_DEVICES" not in environment
 
 
+def test_several_slots_share_the_cores_that_the_server_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(7)), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    environments = Settings(slots=2, gpus=("0",)).slot_environments()
+
+    assert [environment["RASTER_ANALYSIS_THREADS"] for environment in environments] == ["2"] * 3
+    assert [environment["OMP_NUM_THREADS"] for environment in environments] == ["2"] * 3
+
+
+def test_the_threads_that_an_operator_gives_hold_for_every_slot() -> None:
+    for settings in (Settings(threads=3), Settings(threads=3, slots=9)):
+        for environment in settings.slot_environments():
+            assert environment["RASTER_ANALYSIS_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
+
+
 @pytest.mark.parametrize(
     "given",
     [
