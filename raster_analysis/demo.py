@@ -99,7 +99,7 @@ class Demo:
                 done = document["jobStatus"] == "esriJobSucceeded"
                 bar.update(task, completed=100 if done else document.get("progress", {}).get("percent", 0))
 
-            outputs = client.run(tool, watch, **parameters)
+            outputs = client.run(tool, parameters, watch)
         for name, value in outputs.items():
             self.console.print(f"  {name}: {value}", highlight=False)
         return outputs

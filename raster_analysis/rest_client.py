@@ -18,7 +18,9 @@ from raster_analysis.errors import JobError
 POLL_S = 0.2
 RUNNING = {"esriJobNew", "esriJobSubmitted", "esriJobWaiting", "esriJobExecuting", "esriJobCancelling"}
 
+Document = dict[str, Any]
 Watcher = Callable[[Mapping[str, Any]], None]
+"""Hears every poll of a job, the last one too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,44 +37,65 @@ class RestClient:
         """Return the URL of the GPServer."""
         return f"{self.url}/arcgis/rest/services/System/RasterAnalysisTools/GPServer"
 
-    def get(self, url: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def get(self, url: str, form: Mapping[str, str] | None = None) -> Document:
         """Return an answer as JSON, by POST when there is a form; raises JobError for an error envelope."""
         body = urllib.parse.urlencode({"f": "json", **form}).encode() if form is not None else None
         with self._open(url if body else f"{url}?f=json", body) as answer:
-            document: dict[str, Any] = json.load(answer)
+            document: Document = json.load(answer)
         if "error" in document:
-            raise JobError(f"{url}: {document['error'].get('message')}")
+            faults = [document["error"].get("message"), *document["error"].get("details", [])]
+            raise JobError(f"{url}: {'; '.join(str(fault) for fault in dict.fromkeys(faults) if fault)}")
         return document
 
-    def run(self, tool: str, watch: Watcher | None = None, **parameters: object) -> dict[str, Any]:
+    def submit(self, tool: str, parameters: Mapping[str, object]) -> str:
+        """Submit a job and return its URL; what is no text is sent as JSON."""
+        form = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
+        return f"{self.toolbox}/{tool}/jobs/{self.get(f'{self.toolbox}/{tool}/submitJob', form)['jobId']}"
+
+    def wait(self, job: str, watch: Watcher | None = None) -> Document:
+        """Poll a job until it ends, well or not, and return its document."""
+        while True:
+            document = self.get(job)
+            if watch:
+                watch(document)
+            if document["jobStatus"] not in RUNNING:
+                return document
+            time.sleep(POLL_S)
+
+    def cancel(self, job: str) -> Document:
+        """Ask a job to stop."""
+        return self.get(f"{job}/cancel", {})
+
+    def run(self, tool: str, parameters: Mapping[str, object], watch: Watcher | None = None) -> Document:
         """Submit a job, watch it to its end and return the value of each output.
 
         Raises JobError with the job's messages when it does not succeed.
         """
-        form = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
-        job = f"{self.toolbox}/{tool}/jobs/{self.get(f'{self.toolbox}/{tool}/submitJob', form)['jobId']}"
-        document = self.get(job)
-        while document["jobStatus"] in RUNNING:
-            if watch:
-                watch(document)
-            time.sleep(POLL_S)
-            document = self.get(job)
-        if watch:
-            watch(document)
+        job = self.submit(tool, parameters)
+        document = self.wait(job, watch)
         if document["jobStatus"] != "esriJobSucceeded":
             messages = "\n".join(message["description"] for message in document.get("messages", []))
             raise JobError(f"{tool} ended as {document['jobStatus']}:\n{messages}")
         return {name: self.get(f"{job}/{link['paramUrl']}")["value"] for name, link in document["results"].items()}
 
-    def item(self, item_id: str) -> dict[str, Any]:
+    def item(self, item_id: str) -> Document:
         """Return a portal item."""
         return self.get(f"{self.url}/portal/sharing/rest/content/items/{item_id}")
 
+    def search(self, query: str) -> list[Document]:
+        """Return the first items that a query finds."""
+        found: list[Document] = self.get(f"{self.url}/portal/sharing/rest/search", {"q": query, "num": "100"})["results"]
+        return found
+
     def download(self, item_id: str, path: Path) -> Path:
-        """Write an item's data to a file."""
+        """Write an item's data to a file; raises JobError when the server refuses."""
         url = f"{self.url}/portal/sharing/rest/content/items/{item_id}/data"
-        with self._open(url, None) as answer, path.open("wb") as sink:
-            shutil.copyfileobj(answer, sink, 1 << 20)
+        with self._open(url, None) as answer:
+            # Data comes as an attachment; what does not is the reason why there is none.
+            if "attachment" not in answer.headers.get("Content-Disposition", ""):
+                raise JobError(f"{url}: {answer.read(1000).decode(errors='replace')}")
+            with path.open("wb") as sink:
+                shutil.copyfileobj(answer, sink, 1 << 20)
         return path
 
     def _open(self, url: str, body: bytes | None) -> Any:
