@@ -58,7 +58,7 @@ def train_landcover(samples: list[Sample], steps: int, seed: int, checkpoint: Pa
     rng = np.random.default_rng(seed)
 
     def loss() -> Tensor:
-        tiles = [draw_tile(samples, rng, strength=0.5) for _ in range(8)]
+        tiles = [draw_tile(samples, rng, strength=0.35) for _ in range(8)]
         tiles = [punch_hole(tile, rng) if rng.random() < 0.08 else tile for tile in tiles]
         labels = torch.from_numpy(np.stack([tile.labels for tile in tiles])).long()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -150,7 +150,7 @@ def write_detector(network: nn.Module, out: Path) -> None:
     ]
     definition = _definition("TreesAndBuildings", "ObjectDetection", "detector.onnx", classes, {"Decoder": "yolov8"})
     definition["Description"] = "Tree crowns and buildings from 4-band orthophotos; trained on synthetic scenes."
-    definition["Threshold"] = 0.3
+    definition["Threshold"] = 0.35
     build_package(DetectorExport(network), definition, out, output="objects")
 
 

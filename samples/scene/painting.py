@@ -136,10 +136,10 @@ def _palette(land: Landscape, i_first: int, j_first: int, counts: tuple[int, int
         color[zone == use] = blend(colors, fate[zone == use])
     color *= (0.88 + 0.24 * tone)[:, None].astype(np.float32)
     farm = zone == Zone.FARM
-    period = 1.5 + 2.0 * uniform(land.seed, 502, i, j * MAX_STRIPS + one_piece)
+    period = 1.8 + 2.2 * uniform(land.seed, 502, i, j * MAX_STRIPS + one_piece)
     lengthwise = uniform(land.seed, 503, i, j) < 0.7
-    rows = np.stack([farm * lengthwise / period, farm * ~lengthwise / period, farm * (0.05 + 0.12 * tone)], axis=1)
-    texture = np.array([[0.05, 0.04, 0.05], [0.08, 0.08, 0.13], [0.12, 0.14, 0.2], [0.07, 0.06, 0.08]])
+    rows = np.stack([farm * lengthwise / period, farm * ~lengthwise / period, farm * (0.1 + 0.14 * tone)], axis=1)
+    texture = np.array([[0.05, 0.03, 0.04], [0.08, 0.08, 0.13], [0.12, 0.14, 0.2], [0.07, 0.06, 0.08]])
     texture = np.concatenate([texture, [[0.06, 0.03, 0.07], [0.07, 0.06, 0.13], [0.09, 0.1, 0.16]]])[zone]
     cover = np.where(farm, LandCover.FIELD, LandCover.OPEN)
     fixed = np.array([_WATER, _ASPHALT, _PAVING, _MARKING, _SAND, _VERGE], np.float32)
