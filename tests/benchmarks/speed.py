@@ -32,6 +32,9 @@ from raster_analysis.api import Files, local_bench, run_file_tool
 from raster_analysis.model_info import Engine
 from raster_analysis.worker import Bench
 
+# Random weights put classes on a knife's edge: bf16 is asked for, as no trained network would need it to be.
+JOB = {"overwrite": True, "precision": "bf16"}
+
 
 @dataclass
 class Contestant:
@@ -67,11 +70,15 @@ def make_raster(path: Path, size: int) -> None:
             sink.write(block.astype(np.uint8), window=window)
 
 
+def read_sample(raster: Path) -> torch.Tensor:
+    """Return a corner of a raster as a network sees it, `(1, bands, 512, 512)`."""
+    with rasterio.open(raster) as source:
+        return torch.from_numpy(source.read(window=((0, 512), (0, 512)))[np.newaxis].astype(np.float32) / 255)
+
+
 def floor(bench: Bench, package: Path, raster: Path, out: Path) -> Contestant:
     """Return the compute floor: the job's own engine on tiles in memory, nothing read and nothing written."""
-    made = run_file_tool(
-        "ClassifyPixelsUsingDeepLearning", Files(raster, package, out), {"overwrite": True}, bench=bench
-    )
+    made = run_file_tool("ClassifyPixelsUsingDeepLearning", Files(raster, package, out), JOB, bench=bench)
     print("\n".join(made.messages))
     model = bench.models.warm[-1]
     engine: Engine = model.engine
@@ -116,15 +123,13 @@ def _enter(folder: Path, bench: Bench, options: argparse.Namespace) -> list[Cont
     raster = folder / "scene" / "scene.tif"
     raster.parent.mkdir()
     make_raster(raster, options.size)
-    with rasterio.open(raster) as source:
-        sample = torch.from_numpy(source.read(window=((0, 512), (0, 512)))[np.newaxis].astype(np.float32) / 255)
-    network = make_unet(sample) if options.network == "unet" else Threshold()
+    network = make_unet(read_sample(raster)) if options.network == "unet" else Threshold()
     context, multiple, classes = (64, 16, 6) if options.network == "unet" else (0, 1, 2)
     package = make_package(folder / "package", network, classes=classes, context=context, multiple=multiple)
     megapixels = options.size**2 / 1e6
 
     def ours(out: Path) -> None:
-        run_file_tool("ClassifyPixelsUsingDeepLearning", Files(raster, package, out), {"overwrite": True}, bench=bench)
+        run_file_tool("ClassifyPixelsUsingDeepLearning", Files(raster, package, out), JOB, bench=bench)
 
     contestants = [
         floor(bench, package, raster, folder / "first.tif"),
