@@ -61,6 +61,8 @@ class ModelInfo:
     instances: bool
     """Whether outlines come with the boxes."""
     arguments: tuple[Argument, ...]
+    activation_bytes: int = 768
+    """Estimate of what the network holds while it runs, for each pixel of a batch."""
 
 
 @dataclass(frozen=True, slots=True)

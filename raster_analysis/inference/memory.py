@@ -10,11 +10,6 @@ from raster_analysis.inference.pipeline import BATCHES_AHEAD, RESULTS_BEHIND
 from raster_analysis.inference.tiles import Tiling
 from raster_analysis.model_info import ModelInfo
 
-ACTIVATION_BYTES_PER_PX = 768
-"""What a network holds for each pixel of a batch.
-
-Derived from measurements: a U-Net and a ResNet-50-FPN at fp32 held about 600 to 800 bytes a pixel.
-"""
 _STRIPS = 3
 """The strip in use, the one above it and the rows being read."""
 _LABEL_BYTES, _INDEX_BYTES, _SCORE_BYTES = 4, 2, 4
@@ -72,7 +67,7 @@ def memory_need(tiling: Tiling, info: ModelInfo, sample_bytes: int = 4, *, proba
         batches=(BATCHES_AHEAD + 1) * tiling.batch_size * tile * pixel,
         predictions=(RESULTS_BEHIND + 1) * tiling.batch_size * tile * (score if probabilities else _INDEX_BYTES),
         block=height * width * _LABEL_BYTES + (score * tiling.tile_height * width if probabilities else 0),
-        network=tiling.batch_size * tile * ACTIVATION_BYTES_PER_PX,
+        network=tiling.batch_size * tile * info.activation_bytes,
     )
 
 
