@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
+import difflib
+import glob
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
 from raster_analysis.errors import OutputExists, ParameterError
 from raster_analysis.handle import Handle
+from raster_analysis.inference.arguments import find_argument
+from raster_analysis.inference.preparation import TASK_OF_TOOL, check_request
+from raster_analysis.layers.features import DRIVERS
+from raster_analysis.model_info import ModelInfo, Task
 from raster_analysis.perform import perform_all
 from raster_analysis.rasters.resolver import resolve_features, resolve_package, resolve_raster
+from raster_analysis.rasters.staging import disk_errors
 from raster_analysis.seams import Level, Reporter
 from raster_analysis.settings import Settings
 from raster_analysis.tool import Context, Output
 from raster_analysis.tools import TOOLS
 from raster_analysis.worker import Bench, make_bench
 
-ArgumentValue = str | int | float | bool | Mapping[str, JsonValue] | None
+ArgumentValue = str | int | float | bool | Sequence[float] | Mapping[str, JsonValue] | None
 
+SUFFIXES: Mapping[Task, tuple[str, ...]] = {Task.OBJECTS: tuple(DRIVERS), Task.PIXELS: (".tif", ".tiff")}
+"""What an output file may end in."""
 CONTEXT_ARGUMENTS = {
     "extent": "extent",
     "cell_size": "cellSize",
@@ -30,13 +39,17 @@ CONTEXT_ARGUMENTS = {
     "device": "device",
     "precision": "precision",
     "runtime": "runtime",
-    "merge": "merge",
 }
-TOOL_ARGUMENTS = {
-    "run_nms": "runNMS",
-    "max_overlap_ratio": "maxOverlapRatio",
-    "class_value_field": "classValueField",
+TOOL_ARGUMENTS: Mapping[Task, Mapping[str, str]] = {
+    Task.OBJECTS: {
+        "run_nms": "runNMS",
+        "max_overlap_ratio": "maxOverlapRatio",
+        "class_value_field": "classValueField",
+    },
+    Task.PIXELS: {},
 }
+STALE_SUFFIXES = (".aux.xml", ".ovr", ".msk", "-journal", "-wal", "-shm")
+"""Files beside an output that GDAL or SQLite would apply to the one that replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +101,9 @@ def detect_objects(
         output: .gpkg, .parquet, .fgb or .geojson; refused when it exists, unless `overwrite=True`.
         report: told of messages and progress.
         arguments: the model's own (`threshold`, `padding`, `batch_size`, `tile_size`, `nms_overlap`, ...);
-            `run_nms`, `max_overlap_ratio`, `class_value_field` to thin out the whole output; `extent`,
-            `cell_size`, `out_sr`, `mask` for where; `device`, `precision`, `runtime` for how.
+            `run_nms`, `max_overlap_ratio`, `class_value_field` to thin out the whole output; `extent`
+            (xmin, ymin, xmax, ymax), `cell_size`, `out_sr` (an EPSG code), `mask` (a file of polygons) for
+            where; `device`, `precision`, `runtime` for how.
 
     Raises:
         InputError, OutputError, BudgetError: nothing is left behind.
@@ -142,28 +156,91 @@ def run_file_tool(
     if bench is None:
         with local_bench() as own:
             return run_file_tool(name, files, arguments, report=report, bench=own)
-    given = {key: value for key, value in arguments.items() if value is not None}
-    output, overwrite = Path(files.output), bool(given.pop("overwrite", False))
-    _check_output(output, overwrite=overwrite)
+    output, overwrite = Path(files.output), bool(arguments.get("overwrite"))
+    check_output(output, TASK_OF_TOOL[name])
+    _check_place(files, overwrite=overwrite)
+    form = check_run(name, files.model, arguments, bench)
     collector = Collector(report)
-    handles = _resolve(files, given.pop("mask", None))
-    with tempfile.TemporaryDirectory(prefix=".raster-analysis-", dir=output.parent) as text:
-        folder = Path(text)
-        (folder / "result").mkdir()
+    with _work_folder(output) as folder:
         context = Context(
-            folder=folder, handles=handles, report=collector, result=folder / "result" / output.name,
-            rasters=bench.rasters, models=bench.models, features=bench.features, memory_limit=bench.memory_limit,
+            folder=folder, handles=_resolve(files, arguments.get("mask")), report=collector,
+            result=folder / "result" / output.name, rasters=bench.rasters, models=bench.models,
+            features=bench.features, memory_limit=bench.memory_limit, threads=bench.threads,
         )  # fmt: skip
-        (produced,) = perform_all(TOOLS[name], _form(files, given), context)
-        _move_into_place(produced, output, overwrite=overwrite)
+        (produced,) = perform_all(TOOLS[name], {**form, **_names(files)}, context)
+        with disk_errors(output):
+            _move_into_place(produced, output, overwrite=overwrite)
     return Result(output, produced.statistics, tuple(collector.messages))
 
 
-def _check_output(output: Path, *, overwrite: bool) -> None:
+def check_output(output: Path, task: Task) -> None:
+    """Raise ParameterError when no file of a tool for `task` can be made under this name, whatever the raster."""
+    wanted = SUFFIXES[task]
+    faults = []
+    if output.suffix.lower() not in wanted:
+        faults.append(f"output {str(output)!r} does not end in {', '.join(wanted[:-1])} or {wanted[-1]}")
     if not output.parent.is_dir():
-        raise ParameterError([f"output folder {str(output.parent)!r} does not exist; create it first"])
-    if output.exists() and not overwrite:
-        raise OutputExists(f"output {str(output)!r} exists; choose another name or ask to overwrite it")
+        faults.append(f"output folder {str(output.parent)!r} does not exist; create it first")
+    if faults:
+        raise ParameterError(faults)
+
+
+def check_run(
+    name: str, model: str | Path, arguments: Mapping[str, ArgumentValue], bench: Bench
+) -> dict[str, JsonValue]:
+    """Return the form of a run, less its file names; raises InputError for what is wrong whatever the raster.
+
+    That is a model that cannot be run or is for another tool, an argument that does not exist or does not
+    parse, a mask that is no file of features.
+    """
+    task = TASK_OF_TOOL[name]
+    info = bench.models.describe(resolve_package(str(model)))
+    if arguments.get("mask") is not None:
+        resolve_features(str(arguments["mask"]))
+    form = _form(task, {key: value for key, value in arguments.items() if key not in ("mask", "overwrite")})
+    given = form["modelArguments"]
+    parameters = TOOLS[name].parse({**form, **_names(Files("raster", "model", "output"))})
+    if info.task is task:
+        _check_names(info, task, given)
+    check_request(info, task, given, memory_limit=bench.memory_limit, processing=parameters.context)
+    return form
+
+
+def _check_names(info: ModelInfo, task: Task, given: Mapping[str, str]) -> None:
+    own = [*TOOL_ARGUMENTS[task], *_context_arguments(task), "mask", "overwrite"]
+    offered = [argument.name for argument in info.arguments]
+    faults = []
+    for name in given:
+        if find_argument(info, name) is None:
+            close = difflib.get_close_matches(name, [*offered, *own], n=1)
+            meant = f" (did you mean {close[0]!r}?)" if close else ""
+            faults.append(f"argument {name!r} does not exist{meant}")
+    if faults:
+        has = ", ".join(offered) or "no arguments of its own"
+        raise ParameterError([*faults, f"model {info.name!r} has {has}; every run takes {', '.join(own)}"])
+
+
+def _check_place(files: Files, *, overwrite: bool) -> None:
+    output, raster = Path(files.output), Path(files.raster)
+    if not output.exists():
+        return
+    if output.is_dir():
+        raise ParameterError([f"output {str(output)!r} is a folder; name a file"])
+    if raster.exists() and output.samefile(raster):
+        raise ParameterError([f"output {str(output)!r} is the input raster; choose another name"])
+    if not overwrite:
+        raise OutputExists(f"output {str(output)!r} exists; choose another name or ask for it to be overwritten")
+
+
+@contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    """Make a hidden folder beside the output, so that the result gets its name by a rename and no copy."""
+    with disk_errors(output):
+        folder = tempfile.TemporaryDirectory(prefix=".raster-analysis-", dir=output.parent)
+    with folder as text:
+        with disk_errors(output):
+            (Path(text) / "result").mkdir()
+        yield Path(text)
 
 
 def _resolve(files: Files, mask: ArgumentValue) -> dict[str, Handle]:
@@ -173,22 +250,37 @@ def _resolve(files: Files, mask: ArgumentValue) -> dict[str, Handle]:
     return handles
 
 
-def _form(files: Files, given: Mapping[str, ArgumentValue]) -> dict[str, JsonValue]:
-    """Write the run down the way a client of the server would."""
-    where = {CONTEXT_ARGUMENTS[key]: value for key, value in given.items() if key in CONTEXT_ARGUMENTS}
-    chosen = {TOOL_ARGUMENTS[key]: value for key, value in given.items() if key in TOOL_ARGUMENTS}
-    model = {k: str(v) for k, v in given.items() if k not in CONTEXT_ARGUMENTS and k not in TOOL_ARGUMENTS}
+def _names(files: Files) -> dict[str, JsonValue]:
     target: dict[str, JsonValue] = {"name": Path(files.output).stem}
-    form: dict[str, object] = {
+    return {
         "inputRaster": {"uri": str(files.raster)},
         "model": {"uri": str(files.model)},
         "outputObjects": target,
         "outputClassifiedRaster": target,
-        "modelArguments": model,
-        "context": where,
-        **chosen,
     }
-    return form  # type: ignore[return-value]
+
+
+def _form(task: Task, arguments: Mapping[str, ArgumentValue]) -> dict[str, Any]:
+    """Write the run down the way a client of the server would."""
+    given = {key: value for key, value in arguments.items() if value is not None}
+    places, own = _context_arguments(task), TOOL_ARGUMENTS[task]
+    where = {places[key]: _extent(value) if key == "extent" else value for key, value in given.items() if key in places}
+    chosen = {own[key]: value for key, value in given.items() if key in own}
+    model = {key: str(value) for key, value in given.items() if key not in places and key not in own}
+    return {"modelArguments": model, "context": where, **chosen}
+
+
+def _context_arguments(task: Task) -> Mapping[str, str]:
+    return {**CONTEXT_ARGUMENTS, "merge": "merge"} if task is Task.PIXELS else CONTEXT_ARGUMENTS
+
+
+def _extent(value: ArgumentValue) -> ArgumentValue:
+    """Return four numbers as an Esri extent, and anything else as it is."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value
+    if len(value) != 4:
+        raise ParameterError([f"extent {tuple(value)} is not xmin, ymin, xmax, ymax"])
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), value, strict=True))
 
 
 def _move_into_place(produced: Output, output: Path, *, overwrite: bool) -> None:
@@ -196,6 +288,8 @@ def _move_into_place(produced: Output, output: Path, *, overwrite: bool) -> None
     made = Path(produced.path or "")
     if output.exists() and not overwrite:
         raise OutputExists(f"output {str(output)!r} appeared while the job ran; it was left as it is")
-    for side in sorted(made.parent.glob(f"{made.name}.*")):
-        shutil.move(side, output.parent / side.name)
+    for suffix in STALE_SUFFIXES:
+        output.with_name(output.name + suffix).unlink(missing_ok=True)
+    for side in sorted(made.parent.glob(f"{glob.escape(made.name)}.*")):
+        side.replace(output.parent / side.name)
     made.replace(output)

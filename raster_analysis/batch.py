@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import glob
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from raster_analysis.api import ArgumentValue, Files, Result, local_bench, run_file_tool
-from raster_analysis.errors import Cancelled, ParameterError, RasterAnalysisError
+from raster_analysis.api import (
+    ArgumentValue,
+    Files,
+    Result,
+    check_output,
+    check_run,
+    local_bench,
+    run_file_tool,
+)
+from raster_analysis.errors import ParameterError, RasterAnalysisError
+from raster_analysis.inference.preparation import TASK_OF_TOOL
 from raster_analysis.progress import show_progress
+from raster_analysis.rasters.staging import disk_errors
 from raster_analysis.worker import Bench
 
 
@@ -23,8 +35,8 @@ class Batch:
     rasters: tuple[str, ...]
     """Paths and patterns."""
     model: str
-    out: Path
-    """A file for one raster, a folder for several."""
+    out: str
+    """A file for one raster, when it ends like one; else a folder, made when it is not there."""
     suffix: str
     """Of the files in that folder."""
     arguments: Mapping[str, ArgumentValue]
@@ -38,6 +50,8 @@ class Outcome:
     output: Path
     result: Result | None = None
     error: RasterAnalysisError | None = None
+    interrupted: bool = False
+    """Whether the user asked to stop; no raster is begun after that."""
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the outcome for `--json`."""
@@ -47,17 +61,21 @@ class Outcome:
 
 
 def run_batch(batch: Batch, *, quiet: bool) -> Iterator[Outcome]:
-    """Yield an outcome for each raster, in order; raises ParameterError when there is nothing to run.
+    """Yield an outcome for each raster, in order, up to the one at which the user asked to stop.
 
-    Once a run is interrupted, the rasters that were not begun are not.
+    Raises InputError, before anything is written, for what is wrong whatever the raster.
     """
     rasters = expand(batch.rasters)
     outputs = _outputs(batch, rasters)
     with local_bench() as bench:
+        check_run(batch.tool, batch.model, batch.arguments, bench)
+        for folder in {output.parent for output in outputs}:
+            with disk_errors(folder):
+                folder.mkdir(exist_ok=True)
         for raster, output in zip(rasters, outputs, strict=True):
             outcome = _run_one(batch, Files(raster, batch.model, output), bench, quiet=quiet)
             yield outcome
-            if isinstance(outcome.error, Cancelled):
+            if outcome.interrupted:
                 return
 
 
@@ -73,15 +91,33 @@ def expand(patterns: tuple[str, ...]) -> list[str]:
 
 
 def _outputs(batch: Batch, rasters: list[str]) -> list[Path]:
-    if len(rasters) == 1 and not batch.out.is_dir():
-        return [batch.out]
-    if batch.out.suffix and not batch.out.is_dir():
-        raise ParameterError([f"output {str(batch.out)!r} is one file for {len(rasters)} rasters; name a folder"])
-    outputs = [batch.out / f"{Path(raster).stem}{batch.suffix}" for raster in rasters]
-    twice = sorted({str(output) for output in outputs if outputs.count(output) > 1})
+    out = Path(batch.out)
+    if _is_folder(batch):
+        return _outputs_in(out, batch, rasters)
+    if len(rasters) > 1:
+        raise ParameterError([f"output {batch.out!r} is one file for {len(rasters)} rasters; name a folder"])
+    check_output(out, TASK_OF_TOOL[batch.tool])
+    return [out]
+
+
+def _is_folder(batch: Batch) -> bool:
+    out = Path(batch.out)
+    if out.is_dir() or batch.out.endswith(("/", os.sep)):
+        return True
+    return not out.suffix
+
+
+def _outputs_in(folder: Path, batch: Batch, rasters: list[str]) -> list[Path]:
+    if not folder.parent.is_dir():
+        raise ParameterError([f"output folder {str(folder.parent)!r} does not exist; create it first"])
+    if folder.exists() and not folder.is_dir():
+        raise ParameterError([f"output {batch.out!r} is a file, not a folder"])
+    outputs = [folder / f"{Path(raster).stem}{batch.suffix}" for raster in rasters]
+    # File systems that ignore case would write one over the other.
+    names = Counter(str(output).lower() for output in outputs)
+    twice = sorted({str(output) for output in outputs if names[str(output).lower()] > 1})
     if twice:
         raise ParameterError([f"more than one raster would be written to {', '.join(twice)}"])
-    batch.out.mkdir(parents=True, exist_ok=True)
     return outputs
 
 
@@ -91,6 +127,6 @@ def _run_one(batch: Batch, files: Files, bench: Bench, *, quiet: bool) -> Outcom
         try:
             result = run_file_tool(batch.tool, files, batch.arguments, report=reporter, bench=bench)
         except RasterAnalysisError as error:
-            return Outcome(raster, output, error=error)
+            return Outcome(raster, output, error=error, interrupted=reporter.interrupted)
         reporter.progress(1.0)
-        return Outcome(raster, output, result)
+        return Outcome(raster, output, result, interrupted=reporter.interrupted)

@@ -5,41 +5,59 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
+from raster_analysis.progress import INTERRUPTED
 from raster_analysis.rasters.gdal_environment import apply
 from raster_analysis.service_cli import COMMANDS
 from raster_analysis.user_errors import user_errors
 
 Parameters = Sequence[click.Parameter]
 
+SHARE = click.FloatRange(0, 1)
+
 FILES: Parameters = (
-    click.Argument(["rasters"], nargs=-1, required=True, metavar="RASTER..."),
-    click.Argument(["model"], metavar="MODEL"),
-    click.Argument(["out"], metavar="OUT", type=click.Path(path_type=Path)),
+    # One argument of all paths: split by click, a missing OUT would be told as a missing RASTER.
+    click.Argument(["paths"], nargs=-1, required=True, metavar="RASTER... MODEL OUT"),
 )
 MODEL_OPTIONS: Parameters = (
-    click.Option(["--padding"], type=int, help="Border of each tile that is computed and thrown away, in pixels."),
-    click.Option(["--batch-size"], type=int, help="Tiles computed at once."),
-    click.Option(["--tile-size"], type=int, help="Side of a tile in pixels, for models that take any."),
+    click.Option(
+        ["--padding"],
+        type=click.IntRange(min=0),
+        help="Border of each tile that is computed and thrown away, in pixels.",
+    ),
+    click.Option(["--batch-size"], type=click.IntRange(min=1), help="Tiles computed at once."),
+    click.Option(
+        ["--tile-size"], type=click.IntRange(min=1), help="Side of a tile in pixels, for models that take any."
+    ),
 )
 DETECTOR_OPTIONS: Parameters = (
-    click.Option(["--threshold"], type=float, help="Least confidence of a detection, 0 to 1."),
-    click.Option(["--nms-overlap"], type=float, help="Overlap above which the weaker of two boxes of a class goes."),
+    click.Option(["--threshold"], type=SHARE, help="Least confidence of a detection, 0 to 1."),
+    click.Option(["--nms-overlap"], type=SHARE, help="Overlap above which the weaker of two boxes of a class goes."),
     click.Option(["--run-nms"], is_flag=True, default=None, help="Suppress overlaps over the whole output too."),
-    click.Option(["--max-overlap-ratio"], type=float, help="With --run-nms: overlap that is still kept."),
+    click.Option(["--max-overlap-ratio"], type=SHARE, help="With --run-nms: overlap that is still kept."),
 )
 RUN_OPTIONS: Parameters = (
-    click.Option(["--extent"], help="xmin,ymin,xmax,ymax in the raster's coordinates."),
-    click.Option(["--cell-size"], type=float, help="Cell size to process at, in map units of the result."),
+    click.Option(
+        ["--extent"],
+        callback=lambda _context, _option, text: _parse_extent(text),
+        help="xmin,ymin,xmax,ymax in the raster's coordinates.",
+    ),
+    click.Option(
+        ["--cell-size"],
+        type=click.FloatRange(min=0, min_open=True),
+        help="Cell size to process at, in map units of the result.",
+    ),
     click.Option(["--out-sr"], type=int, help="EPSG code of the result."),
     click.Option(["--mask"], help="A file of polygons; nothing is looked for outside of them."),
-    click.Option(["--device"], help="auto, cpu, cuda or cuda:N."),
+    click.Option(
+        ["--device"], callback=lambda _context, _option, text: _check_device(text), help="auto, cpu, cuda or cuda:N."
+    ),
     click.Option(["--precision"], type=click.Choice(["auto", "fp32", "bf16", "fp16"])),
     click.Option(["--runtime"], type=click.Choice(["auto", "openvino", "onnxruntime", "torch"])),
     click.Option(["--overwrite"], is_flag=True, help="Replace outputs that exist."),
@@ -57,7 +75,9 @@ def detect(**options: Any) -> None:
     """Detect objects and write them as features.
 
     RASTER is a file or a quoted pattern such as 'scenes/*.tif'; MODEL a .dlpk, a folder with an .emd, or an
-    .emd; OUT a .gpkg, .parquet, .fgb or .geojson, or a folder when there are several rasters.
+    .emd; OUT a .gpkg, .parquet, .fgb or .geojson, or a folder: a .gpkg for each raster goes there.
+
+    Ends with 0 when all went well, 1 when a raster failed, 2 when nothing could be begun, 130 after Ctrl-C.
     """
     _run_files("DetectObjectsUsingDeepLearning", ".gpkg", options)
 
@@ -66,7 +86,9 @@ def classify(**options: Any) -> None:
     """Classify every pixel and write a Cloud Optimized GeoTIFF.
 
     RASTER is a file or a quoted pattern such as 'scenes/*.tif'; MODEL a .dlpk, a folder with an .emd, or an
-    .emd; OUT a .tif, or a folder when there are several rasters.
+    .emd; OUT a .tif, or a folder: a .tif for each raster goes there.
+
+    Ends with 0 when all went well, 1 when a raster failed, 2 when nothing could be begun, 130 after Ctrl-C.
     """
     _run_files("ClassifyPixelsUsingDeepLearning", ".tif", options)
 
@@ -87,19 +109,23 @@ for command in COMMANDS:
 
 
 def _run_files(tool: str, suffix: str, options: dict[str, Any]) -> None:
-    apply(os.environ)
+    paths, as_json = options.pop("paths"), options.pop("as_json")
+    if len(paths) < 3:
+        raise click.UsageError(f"want RASTER... MODEL OUT, three paths or more; got {len(paths)}")
+    if options.get("max_overlap_ratio") is not None and not options["run_nms"]:
+        raise click.UsageError("--max-overlap-ratio is for --run-nms; give both")
+    apply(os.environ)  # before GDAL is imported
     batch_room = importlib.import_module("raster_analysis.batch")  # brings GDAL, which `serve` must keep out
-    files = tuple(options.pop(name) for name in ("rasters", "model", "out"))
-    as_json = options.pop("as_json")
     with user_errors():
-        options["extent"] = _parse_extent(options["extent"])
-        batch = batch_room.Batch(tool, *files, suffix, options)
+        batch = batch_room.Batch(tool, paths[:-2], *paths[-2:], suffix, options)
         outcomes = [_print_outcome(outcome, as_json=as_json) for outcome in batch_room.run_batch(batch, quiet=as_json)]
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed and len(outcomes) > 1 and not as_json:
         click.echo(f"{len(failed)} of {len(outcomes)} rasters failed:", err=True)
         for outcome in failed:
             click.echo(f"  {outcome.raster}: {outcome.error}", err=True)
+    if any(outcome.interrupted for outcome in outcomes):
+        sys.exit(INTERRUPTED)
     sys.exit(1 if failed else 0)
 
 
@@ -113,11 +139,17 @@ def _print_outcome(outcome: Any, *, as_json: bool) -> Any:
     return outcome
 
 
-def _parse_extent(text: str | None) -> dict[str, float] | None:
-    if not text:
+def _parse_extent(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
         return None
     try:
         xmin, ymin, xmax, ymax = (float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not xmin,ymin,xmax,ymax", param_hint="--extent") from None
-    return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+        raise click.BadParameter(f"{text!r} is not xmin,ymin,xmax,ymax") from None
+    return xmin, ymin, xmax, ymax
+
+
+def _check_device(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise click.BadParameter(f"{text!r} is not auto, cpu, cuda or cuda:N")
+    return text

@@ -10,13 +10,23 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
+_ITEM_ID = re.compile(r"[0-9a-f]{32}")
 _LAYER_TEXT = re.compile(r'^<\w+ url:"([^"]+)">$')
 
 
 def parse_composite(value: object) -> object:
-    """Return the object in JSON text, `{"url"|"uri": ...}` for bare text, and anything else as it is."""
+    """Return the object in JSON text, `{"itemId"|"url"|"uri": ...}` for bare text, and anything else as it is."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -24,6 +34,8 @@ def parse_composite(value: object) -> object:
         return None
     if text.startswith(("{", "[")):
         return json.loads(text)
+    if _ITEM_ID.fullmatch(text):
+        return {"itemId": text}
     layer = _LAYER_TEXT.match(text)
     text = layer[1] if layer else text
     return {"url": text} if re.match(r"https?://", text, re.IGNORECASE) else {"uri": text}
@@ -43,8 +55,11 @@ class SpatialReference(_Composite):
     @model_validator(mode="before")
     @classmethod
     def _accept_a_bare_wkid(cls, value: object) -> object:
-        if isinstance(value, (int, str)) and str(value).strip().isdigit():
-            return {"wkid": int(value)}
+        code = re.fullmatch(r"((EPSG|ESRI):)?(\d+)", str(value).strip(), re.IGNORECASE)
+        if isinstance(value, (int, str)) and code:
+            return {"wkid": int(code[3])}
+        if isinstance(value, str):
+            raise ValueError("want a code such as 32633 or EPSG:32633")  # noqa: TRY004 (pydantic collects it)
         return value
 
 
@@ -136,6 +151,12 @@ class OutputTarget(_Composite):
         return self.folder_id_given or self.item.folder_id
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ValueError("want auto, cpu, cuda or cuda:N")
+    return text
+
+
 class ProcessingContext(_Composite):
     """The `context` parameter: where and how to process (geoprocessing environments)."""
 
@@ -154,7 +175,7 @@ class ProcessingContext(_Composite):
     out_sr: SpatialReference | None = Field(default=None, validation_alias=AliasChoices("outSR", "outSr", "out_sr"))
     processor_type: Literal["CPU", "GPU"] | None = Field(default=None, alias="processorType")
     batch_size: int | None = Field(default=None, alias="batchSize", ge=1)
-    device: str | None = Field(default=None, pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Annotated[str, AfterValidator(_device)] | None = None
     """Ours, not Esri's: one device by name; `processorType` says only which kind."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Ours, not Esri's."""

@@ -13,11 +13,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from raster_analysis.errors import Cancelled
 from raster_analysis.seams import Level
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
 COLOURS: dict[Level, str] = {"info": "dim", "warning": "yellow", "error": "red"}
 
 
 class TerminalReporter:
-    """A reporter that draws on a terminal; Ctrl-C cancels between batches of tiles."""
+    """A reporter that draws on a terminal; Ctrl-C and SIGTERM cancel between batches of tiles."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
@@ -32,12 +34,12 @@ class TerminalReporter:
         self._bar.update(self._task, completed=fraction)
 
     def check_cancelled(self) -> None:
-        """Raise Cancelled after Ctrl-C."""
+        """Raise Cancelled after such a signal."""
         if self.interrupted:
             raise Cancelled("interrupted; nothing was written")
 
     def interrupt(self, signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Note Ctrl-C; the second one acts at once."""
+        """Note the signal; the second one acts at once."""
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
@@ -51,8 +53,9 @@ def show_progress(title: str, *, quiet: bool) -> Iterator[TerminalReporter]:
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console,
                   disable=not console.is_terminal) as bar:  # fmt: skip
         reporter = TerminalReporter(bar, bar.add_task(title, total=1.0))
-        before = signal.signal(signal.SIGINT, reporter.interrupt)
+        before = {number: signal.signal(number, reporter.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield reporter
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, action in before.items():
+                signal.signal(number, action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
 import secrets
@@ -11,22 +12,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from raster_analysis.app import Rooms, open_rooms, serve
 from raster_analysis.errors import AccessError, ParameterError
+from raster_analysis.inputs import parse_composite
 from raster_analysis.jobs.job import Job, JobStatus
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
 from raster_analysis.portal.users import Role
-from raster_analysis.progress import show_progress
+from raster_analysis.progress import INTERRUPTED, show_progress
 from raster_analysis.settings import Settings
 from raster_analysis.tool import Kind, Tool
 from raster_analysis.tools import TOOLS
 from raster_analysis.user_errors import user_errors
 
 POLL_S = 0.2
+_FILE_KINDS = (Kind.RASTER, Kind.MODEL, Kind.PACKAGE, Kind.FEATURES)
 LOCAL_USER = "admin"
 
 data_option = click.option("--data", type=click.Path(path_type=Path), help="Data folder; ./data when not given.")
@@ -84,13 +88,15 @@ def run_command(
             _list_tools(as_json=as_json)
             return
         declared = _find_tool(tool)
-        form, folders = share_local_files(declared, parse_extra(context.args))
+        form = match_parameters(declared, parse_extra(context.args))
+        declared.parse(form)
+        form, folders = share_local_files(declared, form)
         settings = make_settings((*stores, *folders), options)
         _add_first_administrator(settings, quiet=True)
         with _open(settings) as rooms:
             job = _watch(rooms, rooms.dispatcher.submit(declared.name, form, LOCAL_USER).id, quiet=as_json)
     _print_job(job, as_json=as_json)
-    sys.exit(0 if job.status is JobStatus.SUCCEEDED else 1)
+    sys.exit({JobStatus.SUCCEEDED: 0, JobStatus.CANCELLED: INTERRUPTED}.get(job.status, 1))
 
 
 @click.group("users")
@@ -174,27 +180,65 @@ def parse_extra(arguments: list[str]) -> dict[str, str]:
     return pairs
 
 
+def match_parameters(tool: Tool[Any], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the form under the tool's own names, compared without case and hyphens.
+
+    Raises ParameterError for names that the tool does not have: over REST they are ignored, as clients of newer
+    servers need it, but on a command line they are typing errors.
+    """
+    names = {name.lower(): name for name in [*(info.name for info in tool.describe()), *tool.synonyms]}
+    form, faults = {}, []
+    for name, value in given.items():
+        plain = name.replace("-", "").lower()
+        if plain in names:
+            form[names[plain]] = value
+            continue
+        close = difflib.get_close_matches(plain, names, n=1)
+        faults.append(f"--{name} does not exist" + (f" (did you mean --{names[close[0]]}?)" if close else ""))
+    if faults:
+        own = ", ".join(f"--{info.name}" for info in tool.describe()) or "no parameters"
+        raise ParameterError([*faults, f"{tool.name} takes {own}"])
+    return form
+
+
 def share_local_files(tool: Tool[Any], form: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """Return the form with local files named through stores, and those stores as NAME=PATH.
 
-    The tools know items and stores only; on one's own machine a path is what one has.
+    The tools know items and stores only; on one's own machine a path is what one has. Raises ParameterError for
+    a path that leads nowhere.
     """
-    kinds = {info.name.lower(): info.kind for info in tool.describe()}
+    kinds = {info.name: info.kind for info in tool.describe()}
     shared: dict[str, Any] = dict(form)
     stores: list[str] = []
+    faults = []
     for name, value in form.items():
-        path = Path(value)
-        if kinds.get(name.lower()) in (Kind.RASTER, Kind.MODEL, Kind.PACKAGE, Kind.FEATURES) and path.exists():
-            store = f"local{len(stores)}"
-            stores.append(f"{store}={path.resolve().parent}")
-            shared[name] = f"/fileShares/{store}/{path.resolve().name}"
+        if kinds.get(name) not in _FILE_KINDS or not _may_be_local(value):
+            continue
+        path = Path(value).expanduser().absolute()
+        if not path.exists():
+            faults.append(f"--{name} {value!r} was not found; give a file, an item id, a URL or a store path")
+            continue
+        store = f"local{len(stores)}"
+        stores.append(f"{store}={path.parent}")
+        shared[name] = f"/fileShares/{store}/{quote(path.name)}"
+    if faults:
+        raise ParameterError(faults)
     return shared, stores
 
 
+def _may_be_local(value: str) -> bool:
+    named = parse_composite(value)
+    uri = named.get("uri") if isinstance(named, dict) and not value.lstrip().startswith("{") else None
+    return isinstance(uri, str) and not uri.startswith(("/fileShares/", "/rasterStores/"))
+
+
 def _find_tool(name: str) -> Tool[Any]:
-    found = {tool.lower(): tool for tool in TOOLS}.get(name.lower())
+    tools = {tool.lower(): tool for tool in TOOLS}
+    found = tools.get(name.lower())
     if found is None:
-        raise ParameterError([f"there is no tool {name!r}; `raster-analysis run list` lists them"])
+        close = difflib.get_close_matches(name.lower(), tools, n=1, cutoff=0.5)
+        meant = f" (did you mean {tools[close[0]]}?)" if close else ""
+        raise ParameterError([f"there is no tool {name!r}{meant}; `raster-analysis run list` lists them"])
     return TOOLS[found]
 
 

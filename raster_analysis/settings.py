@@ -20,8 +20,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` for all."""
     port: int = Field(default=8443, ge=1, le=65535)
-    data: Path = Path("data")
-    """Folder for the database, items, job files, the certificate."""
+    data: Path = Field(default=Path("data"), validate_default=True)
+    """Folder for the database, items, job files, the certificate; made absolute."""
     http: bool = False
     """Plain HTTP instead of TLS, for use behind a proxy; ArcGIS clients insist on TLS."""
     base_url: str | None = None
@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together; give both or neither")
         return self
+
+    @field_validator("data")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        # Slots have other working folders, and what they write is compared with what the server asked for.
+        return value.expanduser().absolute()
 
     @field_validator("base_url")
     @classmethod

@@ -5,6 +5,7 @@ The server's is `app.py`, which imports neither torch nor GDAL; it knows this on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Bench:
 
 def open_bench() -> Callable[[Task, Reporter], Done]:
     """Return what runs a slot's tasks; settings come from the environment, as in the server."""
+    _quiet_gdal()
     settings = Settings()
     return make_bench(settings.memory_limit, settings.data / "unpacked", threads=settings.threads).run
 
@@ -55,3 +57,11 @@ def open_bench() -> Callable[[Task, Reporter], Done]:
 def make_bench(memory_limit: int, packages: Path, *, threads: int = 0) -> Bench:
     """Put the real implementations together; `packages` is where archives are unpacked."""
     return Bench(GdalRasters(), PackageModels(packages), OgrFeatures(), memory_limit, threads)
+
+
+def _quiet_gdal() -> None:
+    """Keep out of the log what these libraries say of normal work; their errors are raised anyway."""
+    for name in ("rasterio", "pyogrio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # One line for each driver that is to be left out and that this build never had: some 170.
+    logging.getLogger("rasterio._env").setLevel(logging.ERROR)

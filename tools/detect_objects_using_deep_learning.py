@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pydantic import JsonValue
@@ -80,6 +81,8 @@ def run_block(block: Block, plan: Plan, parameters: DetectParameters, context: C
             exclude_pad_detections=preparation.exclude_pad_detections,
         )  # fmt: skip
         detections, statistics = detect_block(block, inference, context.report)
+    if preparation.return_bboxes:
+        detections = replace(detections, outlines=Detections.empty().outlines)
     file = f"block-{block.index:06d}.npz"
     digest = save_detections(context.folder / file, detections)
     return BlockResult(block.index, file, digest, statistics)
@@ -92,7 +95,8 @@ def finish(
     preparation = read_preparation(plan)
     info = context.models.describe(context.handle("model"))
     parts = [load_detections(context.folder / r.file, r.sha256) for r in sorted(results, key=lambda r: r.index)]
-    found = merge_blocks(parts, preparation.tiling, nms_overlap=preparation.engine.nms_overlap or info.nms_overlap)
+    chosen = preparation.engine.nms_overlap  # 0 is a choice
+    found = merge_blocks(parts, preparation.tiling, nms_overlap=info.nms_overlap if chosen is None else chosen)
     if parameters.run_nms:
         before = len(found)
         by_class = parameters.class_value_field.lower() == CLASS_FIELD.lower()
@@ -132,7 +136,7 @@ def _table(found: Detections, preparation: Preparation, info: ModelInfo, layer: 
             CONFIDENCE_FIELD: np.round(found.scores.astype(np.float64) * 100, 4),
         },
         layer=layer,
-        geometry_type="MultiPolygon" if info.instances else "Polygon",
+        geometry_type="MultiPolygon" if info.instances and not preparation.return_bboxes else "Polygon",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -23,20 +24,26 @@ class ArgumentValues:
     nms_overlap: float | None = None
     exclude_pad_detections: bool = True
     predict_background: bool | None = None
+    return_bboxes: bool = False
+
+
+def find_argument(info: ModelInfo, name: str) -> Argument | None:
+    """Return the argument of that name, without regard to case; `score_threshold` is the old name of `threshold`."""
+    wanted = _alias(name)
+    return next((argument for argument in info.arguments if argument.name.lower() == wanted), None)
 
 
 def parse_arguments(info: ModelInfo, given: Mapping[str, str]) -> ArgumentValues:
     """Return the typed values; raises ParameterError naming every argument that is unknown or does not parse.
 
-    Names are compared without case; empty text means not given. `score_threshold` is the old name of `threshold`.
+    Empty text means not given.
     """
-    offered = {argument.name.lower(): argument for argument in info.arguments}
     values: dict[str, int | float | bool | str] = {}
     faults: list[str] = []
     for name, text in given.items():
         if not text.strip():
             continue
-        argument = offered.get(_alias(name))
+        argument = find_argument(info, name)
         if argument is None:
             faults.append(_unknown(name, info))
             continue
@@ -77,10 +84,10 @@ def _boolean(text: str) -> bool:
 
 def _whole(minimum: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError("must be a whole number") from None
+        # Clients that keep numbers as floats send 8.0.
+        if not re.fullmatch(r"[+-]?\d+(\.0*)?", text):
+            raise ValueError("must be a whole number")
+        value = int(text.partition(".")[0])
         if value < minimum:
             raise ValueError(f"must be at least {minimum}")
         return value
@@ -106,4 +113,5 @@ _CONVERSIONS: dict[str, Callable[[str], int | float | bool | str]] = {
     "nms_overlap": _share,
     "exclude_pad_detections": _boolean,
     "predict_background": _boolean,
+    "return_bboxes": _boolean,
 }

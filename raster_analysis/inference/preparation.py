@@ -16,7 +16,7 @@ from raster_analysis.inference.tiling import Tiling, blocks_of, choose_tiling, m
 from raster_analysis.inputs import ProcessingContext
 from raster_analysis.model_info import Engine, ModelInfo, Task
 from raster_analysis.seams import RasterReader, RasterView
-from raster_analysis.tool import Block, Context, Plan
+from raster_analysis.tool import Context, Plan
 
 SAMPLE_TILES = 4
 """Tiles looked at to settle a precision (guess: enough to meet more than one kind of ground)."""
@@ -28,6 +28,8 @@ TOOL_OF_TASK = {
     Task.OBJECTS: "DetectObjectsUsingDeepLearning",
     Task.CROPS: "ClassifyObjectsUsingDeepLearning",
 }
+TASK_OF_TOOL = {tool: task for task, tool in TOOL_OF_TASK.items()}
+_WORDS = {Task.PIXELS: "classifies pixels", Task.OBJECTS: "detects objects", Task.CROPS: "classifies objects"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Preparation:
     value_range: tuple[float, float]
     merge: str
     exclude_pad_detections: bool
+    return_bboxes: bool = False
+    """Rectangles only, from a model that gives outlines."""
 
 
 PREPARATION: TypeAdapter[Preparation] = TypeAdapter(Preparation)
@@ -57,11 +61,34 @@ class Request:
     arguments: Mapping[str, str]
     processing: ProcessingContext
 
+    @property
+    def blends(self) -> bool:
+        """Return whether probabilities are averaged where tiles overlap; boxes have nothing to blend."""
+        return self.task is Task.PIXELS and self.processing.merge == "blend"
+
+
+def check_request(
+    info: ModelInfo,
+    task: Task,
+    arguments: Mapping[str, str],
+    *,
+    processing: ProcessingContext,
+    memory_limit: int,
+) -> ArgumentValues:
+    """Return the typed arguments; raises InputError or BudgetError for what no raster can make right."""
+    if info.task is not task:
+        raise ModelError(
+            f"model {info.name!r} {_WORDS[info.task]}: it is for {TOOL_OF_TASK[info.task]}, "
+            f"not for {TOOL_OF_TASK[task]}"
+        )
+    values = parse_arguments(info, arguments)
+    _choose_tiling(info, (info.tile_height, info.tile_width), values, processing, memory_limit=memory_limit)
+    return values
+
 
 def make_plan(request: Request, context: Context) -> Plan:
     """Settle view, tiles and engine, say so in the job's messages, and cut the work into blocks."""
     info = context.models.describe(context.handle(request.model))
-    _require_task(info, request.task)
     preparation = _settle(request, info, context)
     tiling = preparation.tiling
     blocks = blocks_of(tiling)
@@ -70,10 +97,11 @@ def make_plan(request: Request, context: Context) -> Plan:
         info,
         np.dtype(preparation.view.dtype).itemsize,
         context.memory_limit,
-        probabilities=request.processing.merge == "blend",
+        probabilities=request.blends,
     )
+    words = "block" if len(blocks) == 1 else "blocks"
     context.report.message(
-        f"Plan: {tiling.grid_height} x {tiling.grid_width} pixels in {len(blocks)} blocks; "
+        f"Plan: {tiling.grid_height} x {tiling.grid_width} pixels in {len(blocks)} {words}; "
         f"tiles of {tiling.tile_height} x {tiling.tile_width} with padding {tiling.padding}, "
         f"batch {tiling.batch_size}; {bill / 2**20:.0f} MiB per slot"
     )
@@ -86,39 +114,46 @@ def read_preparation(plan: Plan) -> Preparation:
     return PREPARATION.validate_python(plan.state["preparation"], strict=False)
 
 
-def describe_block(block: Block, plan: Plan) -> str:
-    """Name a block for messages."""
-    return f"block {block.index + 1} of {len(plan.blocks)}"
-
-
-def _require_task(info: ModelInfo, task: Task) -> None:
-    if info.task is not task:
-        raise ModelError(f"model {info.name!r} is for {TOOL_OF_TASK[info.task]}, not for {TOOL_OF_TASK[task]}")
-
-
 def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
     raster, model = context.handle(request.raster), context.handle(request.model)
-    values = parse_arguments(info, request.arguments)
-    view = context.rasters.view(raster, info.bands, request.processing, context.handles.get("context.mask"))
-    tiling = choose_tiling(
-        info,
-        (view.grid.height, view.grid.width),
-        tile_size=values.tile_size,
-        padding=values.padding,
-        batch_size=values.batch_size or request.processing.batch_size,
-        memory_limit=context.memory_limit,
-    )
+    processing, limit = request.processing, context.memory_limit
+    values = check_request(info, request.task, request.arguments, processing=processing, memory_limit=limit)
+    view = context.rasters.view(raster, info.bands, processing, context.handles.get("context.mask"))
+    shape = (view.grid.height, view.grid.width)
+    tiling = _choose_tiling(info, shape, values, processing, memory_limit=limit)
     value_range = context.rasters.describe(raster).value_range
-    wanted = replace(_wanted_engine(request.processing, values, tiling), threads=context.threads)
+    wanted = replace(_wanted_engine(request, values, tiling), threads=context.threads)
     with context.rasters.open(view) as reader:
         samples = read_samples(reader, info, tiling)
     engine, reasons = context.models.settle(model, wanted, samples, value_range)
     for reason in reasons:
         context.report.message(reason)
-    return Preparation(view, engine, tiling, value_range, request.processing.merge, values.exclude_pad_detections)
+    return Preparation(
+        view, engine, tiling, value_range, "blend" if request.blends else "crop",
+        values.exclude_pad_detections, values.return_bboxes,
+    )  # fmt: skip
 
 
-def _wanted_engine(processing: ProcessingContext, values: ArgumentValues, tiling: Tiling) -> Engine:
+def _choose_tiling(
+    info: ModelInfo,
+    grid_shape: tuple[int, int],
+    values: ArgumentValues,
+    processing: ProcessingContext,
+    *,
+    memory_limit: int,
+) -> Tiling:
+    return choose_tiling(
+        info,
+        grid_shape,
+        tile_size=values.tile_size,
+        padding=values.padding,
+        batch_size=values.batch_size or processing.batch_size,
+        memory_limit=memory_limit,
+    )
+
+
+def _wanted_engine(request: Request, values: ArgumentValues, tiling: Tiling) -> Engine:
+    processing = request.processing
     device = processing.device or {"CPU": "cpu", "GPU": "cuda", None: "auto"}[processing.processor_type]
     return Engine(
         device=device,
@@ -129,7 +164,7 @@ def _wanted_engine(processing: ProcessingContext, values: ArgumentValues, tiling
         batch_size=tiling.batch_size,
         threshold=values.threshold,
         nms_overlap=values.nms_overlap,
-        probabilities=processing.merge == "blend",
+        probabilities=request.blends,
         predict_background=values.predict_background,
     )
 
