@@ -30,7 +30,7 @@ def test_what_the_user_gives_is_used() -> None:
         (ROADS, {"tile_size": 0}, "tile_size 0 is less than 1"),
         (FIXED, {"padding": 128}, "padding 128 is not less than half of the tile, 256 pixels; at most 127 works"),
         (ROADS, {"tile_size": 64, "padding": 32}, "at most 31 works"),
-        (ROADS, {"padding": 1024}, "padding 1024 is not less than half of the tile, 2304 pixels"),
+        (ROADS, {"padding": 1152}, "padding 1152 is not less than half of the tile, 2304 pixels"),
         (ROADS, {"padding": -1}, "padding -1 is negative"),
         (ROADS, {"batch_size": 0}, "batch_size 0 is less than 1"),
         (SHRINKING, {"padding": 32}, "padding 32 was given, but model 'roads' has a ModelPadding of 64"),
