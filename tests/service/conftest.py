@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import rasterio
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live_server import LiveServer
+from tiny_models import TILE, write_folder, write_package
+
+from raster_analysis.rest_client import RestClient
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+BLOCK_PX = 4096
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server over plain HTTP with one worker; in its store a scene, models and broken packages."""
+    server = LiveServer(tmp_path_factory.mktemp("server"))
+    fill_store(server.store)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(server: LiveServer) -> RestClient:
+    return server.client("ann")
+
+
+@pytest.fixture
+def browser(server: LiveServer) -> Iterator[httpx.Client]:
+    """A client that keeps cookies and is not signed in."""
+    with httpx.Client(base_url=server.url, timeout=60) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def make_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LiveServer]]:
+    """Make servers that a test may kill; what is left of them is ended."""
+    made: list[LiveServer] = []
+
+    def make(name: str, **changes: object) -> LiveServer:
+        made.append(LiveServer(tmp_path_factory.mktemp(name), **changes))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+def fill_store(store: Path) -> None:
+    store.mkdir(parents=True)
+    command = [sys.executable, str(SAMPLES / "make_scene.py"), str(store / "scene.tif"), "--size", "512"]
+    subprocess.run([*command, "--seed", "2024"], check=True, stdout=subprocess.DEVNULL)
+    for package in ("detector", "landcover"):
+        shutil.copy2(SAMPLES / "packages" / f"{package}.dlpk", store)
+    write_package(store / "tiny.dlpk", bands=4)
+    write_package(store / "labels.dlpk", bands=1)
+    write_package(store / "slow.dlpk", layers=2)
+    write_package(store / "broken.dlpk", ModelFile="missing.onnx", Classes="none", ImageHeight=None)
+    write_folder(store / "folder", bands=4, ModelName="From a folder")
+    write_strip(store / "strip.tif", 3)
+
+
+def write_strip(path: Path, blocks: int) -> None:
+    """Write a raster of one row of tiles, as long as so many blocks."""
+    pixels = np.random.default_rng(5).integers(0, 256, (3, TILE, blocks * BLOCK_PX), dtype=np.uint8)
+    profile = {"driver": "GTiff", "count": 3, "height": TILE, "width": pixels.shape[2], "dtype": "uint8"}
+    profile |= {"crs": "EPSG:32616", "transform": rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}
+    with rasterio.open(path, "w", **profile) as sink:
+        sink.write(pixels)
