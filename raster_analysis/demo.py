@@ -68,9 +68,10 @@ class Demo:
         self.store.mkdir(parents=True)
         for package in (SAMPLES / "packages").glob("*.dlpk"):
             shutil.copy2(package, self.store)
-        self.console.print(f"Making a synthetic scene of {SCENE_SIZE_PX} x {SCENE_SIZE_PX} pixels ...")
+        self._say(f"Making a synthetic scene of {SCENE_SIZE_PX} x {SCENE_SIZE_PX} pixels ...")
         command = [sys.executable, str(SAMPLES / "make_scene.py"), str(self.store / "scene.tif")]
-        subprocess.run([*command, "--size", str(SCENE_SIZE_PX), "--seed", str(SCENE_SEED)], check=True)  # noqa: S603
+        command += ["--size", str(SCENE_SIZE_PX), "--seed", str(SCENE_SEED)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
     @contextlib.contextmanager
     def _serve(self) -> Iterator[RestClient]:
@@ -85,7 +86,7 @@ class Demo:
             try:
                 client = RestClient(url, token, data / "tls" / "certificate.pem")
                 _wait_until_ready(client, server, self.out / "server.log")
-                self.console.print(f"Serving at {client.toolbox}")
+                self._say(f"Serving at {client.toolbox}")
                 yield client
             finally:
                 server.terminate()
@@ -94,15 +95,24 @@ class Demo:
         columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         with Progress(*columns, TimeElapsedColumn(), console=self.console) as bar:
             task = bar.add_task(tool, total=100)
+            messages: list[str] = []
 
             def watch(document: Mapping[str, Any]) -> None:
-                done = document["jobStatus"] == "esriJobSucceeded"
-                bar.update(task, completed=100 if done else document.get("progress", {}).get("percent", 0))
+                bar.update(task, completed=document["progress"]["percent"])
+                messages[:] = [message["description"] for message in document["messages"]]
 
             outputs = client.run(tool, parameters, watch)
-        for name, value in outputs.items():
-            self.console.print(f"  {name}: {value}", highlight=False)
+        # The last line is the same for every job; the one before is what the tool has to say.
+        self._say(f"  {messages[-2]}")
+        for value in outputs.values():
+            self._say(f"  item {value['itemId']}")
+            if "url" in value:
+                self._say(f"  {value['url']}")
         return outputs
+
+    def _say(self, text: str) -> None:
+        # As it is: an address that is broken over two lines cannot be copied.
+        self.console.out(text, highlight=False)
 
     def _draw_objects(self, objects: Path) -> Path:
         picture = self.out / "objects.png"

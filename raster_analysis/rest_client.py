@@ -84,7 +84,9 @@ class RestClient:
 
     def search(self, query: str) -> list[Document]:
         """Return the first items that a query finds."""
-        found: list[Document] = self.get(f"{self.url}/portal/sharing/rest/search", {"q": query, "num": "100"})["results"]
+        found: list[Document] = self.get(f"{self.url}/portal/sharing/rest/search", {"q": query, "num": "100"})[
+            "results"
+        ]
         return found
 
     def download(self, item_id: str, path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import rasterio
 import rasterio.features
 import shapely
 from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 
 from raster_analysis.handle import Handle
 
@@ -38,7 +40,7 @@ def draw_features(handle: Handle, features: Path, colors: Mapping[str, Color], p
         bands = [1, 2, 3] if source.count >= 3 else [1, 1, 1]
         picture = _stretch(source.read(bands, out_shape=(3, *shape), resampling=Resampling.average))
         scale = rasterio.Affine.scale(source.width / shape[1], source.height / shape[0])
-        transform = source.transform * scale
+        transform = source.transform @ scale
     width = max(abs(transform.a), abs(transform.e))
     for name in sorted(set(names)):
         lines = shapely.buffer(outlines[names == name], width * 0.6)
@@ -73,5 +75,8 @@ def _stretch(pixels: npt.NDArray[np.generic]) -> Picture:
 
 def _write_png(picture: Picture, path: Path) -> None:
     profile = {"driver": "PNG", "width": picture.shape[2], "height": picture.shape[1], "count": 3, "dtype": "uint8"}
-    with rasterio.open(path, "w", **profile) as sink:
-        sink.write(picture)
+    with warnings.catch_warnings():
+        # A picture to look at lies nowhere on the map.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", **profile) as sink:
+            sink.write(picture)
