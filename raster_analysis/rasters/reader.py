@@ -33,30 +33,31 @@ class NativeBands:
         self._alpha = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
         self._stored_mask = has_dataset_mask(dataset)
 
-    def read(self, window: Window, reduction: int = 1) -> Pixels:
+    def read(self, window: Window, reduced: tuple[int, int] | None = None) -> Pixels:
         """Return a window of the raster's grid; where it reaches over the edges, 0 and not valid.
 
-        With a `reduction` of n, n x n pixels are averaged into one; the window then counts reduced
-        pixels, whose grid is anchored at the raster's top-left pixel and ends with its last whole n x n.
+        With `reduced`, the raster is averaged to so many rows and columns, and the window counts those.
         """
-        height, width = self.dataset.height // reduction, self.dataset.width // reduction
-        inside = window.intersect(Window(0, 0, height, width))
+        reduced = reduced or (self.dataset.height, self.dataset.width)
+        inside = window.intersect(Window(0, 0, *reduced))
         if inside == window and window.size:
-            return Pixels(*self._read_inside(window, reduction), window)
+            return Pixels(*self._read_inside(window, reduced), window)
         data = np.zeros((len(self._indexes), window.height, window.width), self._view.dtype)
         mask = np.zeros((window.height, window.width), np.bool_)
         if inside.size:
             at = inside.shift(-window.row, -window.col).slices
-            data[:, *at], mask[at] = self._read_inside(inside, reduction)
+            data[:, *at], mask[at] = self._read_inside(inside, reduced)
         return Pixels(data, mask, window)
 
-    def _read_inside(self, window: Window, reduction: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-        data = self._read_bands(self._indexes, window, reduction)
+    def _read_inside(
+        self, window: Window, reduced: tuple[int, int]
+    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        data = self._read_bands(self._indexes, window, reduced)
         mask = self._settle_bands(data)
         if self._alpha:
-            mask &= self._read_bands([self._alpha], window, reduction)[0] > 0
+            mask &= self._read_bands([self._alpha], window, reduced)[0] > 0
         if self._stored_mask:
-            mask &= self._read_stored_mask(window, reduction)
+            mask &= self._read_stored_mask(window, reduced)
         np.copyto(data, 0, where=~mask)
         return data, mask
 
@@ -73,23 +74,27 @@ class NativeBands:
             np.copyto(band, 0, where=~valid)
         return mask
 
-    def _read_bands(self, indexes: list[int], window: Window, reduction: int) -> npt.NDArray[np.generic]:
+    def _read_bands(self, indexes: list[int], window: Window, reduced: tuple[int, int]) -> npt.NDArray[np.generic]:
         with read_errors(self._view.handle):
             pixels: npt.NDArray[np.generic] = self.dataset.read(
                 indexes,
-                window=_scaled(window, reduction),
+                window=self._scaled(window, reduced),
                 out_shape=(len(indexes), window.height, window.width),
                 out_dtype=self._view.dtype,
-                resampling=Resampling.average if reduction > 1 else Resampling.nearest,
+                resampling=Resampling.average if reduced != self.dataset.shape else Resampling.nearest,
             )
         return pixels
 
-    def _read_stored_mask(self, window: Window, reduction: int) -> npt.NDArray[np.bool_]:
+    def _read_stored_mask(self, window: Window, reduced: tuple[int, int]) -> npt.NDArray[np.bool_]:
         with read_errors(self._view.handle):
             stored: npt.NDArray[np.uint8] = self.dataset.read_masks(
-                1, window=_scaled(window, reduction), out_shape=(window.height, window.width)
+                1, window=self._scaled(window, reduced), out_shape=(window.height, window.width)
             )
         return stored > 0
+
+    def _scaled(self, window: Window, reduced: tuple[int, int]) -> RasterioWindow:
+        rows, cols = self.dataset.height / reduced[0], self.dataset.width / reduced[1]
+        return RasterioWindow(window.col * cols, window.row * rows, window.width * cols, window.height * rows)
 
 
 def _holds_value(band: npt.NDArray[np.generic], nodata: float | None) -> npt.NDArray[np.bool_]:
@@ -154,9 +159,3 @@ class _Shifted:
         """Return a window of the view's grid."""
         native = self._bands.read(window.shift(self._row, self._col))
         return Pixels(native.data, native.mask, window)
-
-
-def _scaled(window: Window, reduction: int) -> RasterioWindow:
-    return RasterioWindow(
-        window.col * reduction, window.row * reduction, window.width * reduction, window.height * reduction
-    )

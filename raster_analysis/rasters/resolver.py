@@ -5,6 +5,7 @@ Pure Python, so that the server process can resolve without loading GDAL.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ from raster_analysis.handle import Handle, Stamp
 from raster_analysis.rasters.signatures import FEATURES, HEAD_BYTES, RASTERS, PackageForm, name_content, name_package
 
 _DRIVER_PREFIX = re.compile(r"[^/]*:")
+# GDAL knows a virtual file system by how a path begins; folders of that name elsewhere are ordinary.
+_VIRTUAL = re.compile(r"/+vsi", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -80,7 +83,7 @@ def _faults(text: str, *, in_store: bool) -> list[str]:
     rules = [
         (not text.strip(), "it is empty"),
         (_CONTROL.search(text) is not None, "it holds a control character"),
-        ("/vsi" in text.lower(), "virtual file systems (/vsi...) are not allowed"),
+        (_VIRTUAL.match(posixpath.normpath(text)) is not None, "virtual file systems (/vsi...) are not allowed"),
         (_DRIVER_PREFIX.match(text) is not None, "a prefix with ':' names a driver, a connection or a URL, not a file"),
         ("<" in text or "{" in text, "it is markup or JSON, not a path"),
         (in_store and "\\" in text, "separate folders with '/'"),

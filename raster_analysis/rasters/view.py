@@ -8,9 +8,10 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from raster_analysis.errors import RasterError
+from raster_analysis.errors import BudgetError, RasterError
 from raster_analysis.grid import Bounds, Grid
 from raster_analysis.inputs import ProcessingContext
+from raster_analysis.rasters.dataset import MAX_PIXELS
 from raster_analysis.rasters.reference import from_spatial_reference, project_bounds
 
 _SAME_CELL = 1e-9
@@ -25,6 +26,7 @@ def plan_grid(native: Grid, context: ProcessingContext, title: str) -> tuple[Gri
 
     Raises:
         RasterError: the raster has no place on earth, or the context cannot be met.
+        BudgetError: the cell size asks for more pixels than may be processed.
     """
     _check_georeference(native, title)
     _check_context(context)
@@ -32,7 +34,9 @@ def plan_grid(native: Grid, context: ProcessingContext, title: str) -> tuple[Gri
     cell = context.cell_size if isinstance(context.cell_size, float) else None
     resample = not _keeps_grid(native, target_crs, cell)
     grid = _regrid(native, target_crs, cell, title) if resample else native
-    return _crop_to_extent(grid, context, native, title), resample
+    cropped = _crop_to_extent(grid, context, native, title)
+    _check_size(cropped.height, cropped.width, title)
+    return cropped, resample
 
 
 def _check_georeference(native: Grid, title: str) -> None:
@@ -72,8 +76,21 @@ def _regrid(native: Grid, target_crs: str, cell: float | None, title: str) -> Gr
     """Return a north-up grid over the whole raster, anchored at its top-left corner."""
     xmin, ymin, xmax, ymax = project_bounds(native.bounds_xyxy, str(native.crs), target_crs, f"raster {title!r}")
     size = cell or _default_cell(native, target_crs)
-    height, width = (math.ceil(length / size - 1e-6) for length in (ymax - ymin, xmax - xmin))
-    return Grid(target_crs, Affine(size, 0, xmin, 0, -size, ymax), max(1, height), max(1, width))
+    rows, cols = ((length / size) for length in (ymax - ymin, xmax - xmin))
+    # One side at a time: an extent may still cut the area, but no grid can be made of an infinite side.
+    _check_size(rows, 1, title)
+    _check_size(1, cols, title)
+    height, width = (max(1, math.ceil(side - 1e-6)) for side in (rows, cols))
+    return Grid(target_crs, Affine(size, 0, xmin, 0, -size, ymax), height, width)
+
+
+def _check_size(rows: float, cols: float, title: str) -> None:
+    # Blocks are listed in the plan: a cell size with a slip in its unit would list more than memory holds.
+    if rows * cols > MAX_PIXELS:
+        raise BudgetError(
+            f"raster {title!r} would become {rows:,.0f} x {cols:,.0f} pixels, {rows * cols:,.0f} in all (at most "
+            f"{MAX_PIXELS:,}); give a larger cellSize, in units of the processing coordinate system, or an extent"
+        )
 
 
 def _default_cell(native: Grid, target_crs: str) -> float:

@@ -31,8 +31,8 @@ _EDGE_POINTS = 21
 class SourceBands(Protocol):
     """What a warper reads from: windows of the raster's own grid, optionally reduced."""
 
-    def read(self, window: Window, reduction: int = 1) -> Pixels:
-        """Return a window; pixels over the edges are 0 and not valid."""
+    def read(self, window: Window, reduced: tuple[int, int] | None = None) -> Pixels:
+        """Return a window, of the whole raster at `reduced` rows and cols; over the edges 0 and not valid."""
 
 
 class Warper:
@@ -42,14 +42,7 @@ class Warper:
         self._bands = bands
         self._view = view
         self._target_crs, self._source_crs = CRS.from_wkt(view.grid.crs), CRS.from_wkt(native.crs)
-        self._reduction = max(1, math.floor(_shrinking(native, view.grid, self._source_crs, self._target_crs)))
-        scale = Affine.scale(self._reduction)
-        self._reduced = Grid(
-            native.crs,
-            native.transform @ scale,
-            max(1, native.height // self._reduction),
-            max(1, native.width // self._reduction),
-        )
+        self._reduced = _reduce(native, _shrinking(native, view.grid, self._source_crs, self._target_crs))
         self._kept: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
         square_bytes = SQUARE_PX**2 * (len(view.bands) * np.dtype(view.dtype).itemsize + 1)
         self._kept_squares = max(4, KEPT_BYTES // square_bytes)
@@ -82,7 +75,7 @@ class Warper:
         if not window.size:
             empty = np.zeros((len(self._view.bands), square.height, square.width), self._view.dtype)
             return Pixels(empty, np.zeros(empty.shape[1:], np.bool_), square)
-        source = self._bands.read(window, self._reduction)
+        source = self._bands.read(window, (self._reduced.height, self._reduced.width))
         data, mask = self._interpolate(source, self._reduced.crop(window), target)
         return Pixels(data, mask, square)
 
@@ -142,6 +135,15 @@ def _edge_points(grid: Grid) -> tuple[list[float], list[float]]:
     steps = np.linspace(0, 1, _EDGE_POINTS)
     points = [grid.transform @ (c * grid.width, r * grid.height) for r in steps for c in steps]
     return [x for x, _ in points], [y for _, y in points]
+
+
+def _reduce(native: Grid, shrinking: float) -> Grid:
+    """Return a grid of the raster's own bounds whose pixels are `shrinking` native ones or a little more."""
+    # Whole bounds, even where the sides are no multiple: the last rows and columns must not get lost.
+    reduction = max(1, math.floor(min(shrinking, max(native.height, native.width))))
+    height, width = max(1, native.height // reduction), max(1, native.width // reduction)
+    scale = Affine.scale(native.width / width, native.height / height)
+    return Grid(native.crs, native.transform @ scale, height, width)
 
 
 def _shrinking(native: Grid, target: Grid, source_crs: CRS, target_crs: CRS) -> float:

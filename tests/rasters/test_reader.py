@@ -181,7 +181,9 @@ def test_r11_nodata_outside_the_type_leaves_every_pixel_valid(make_raster: MakeR
     assert read(rasters, resolve_raster(str(path))).mask.all()
 
 
-def test_a_pixel_is_valid_where_any_band_read_is_and_nodata_reads_as_zero(make_raster: MakeRaster, rasters: GdalRasters) -> None:
+def test_a_pixel_is_valid_where_any_band_read_is_and_nodata_reads_as_zero(
+    make_raster: MakeRaster, rasters: GdalRasters
+) -> None:
     scene = np.array([[[1, 9, 9]], [[1, 2, 9]]], np.uint8)
     handle = make_raster(scene, nodata=9)
     assert read(rasters, handle, [0, 1]).mask.tolist() == [[True, True, False]]

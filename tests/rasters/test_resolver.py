@@ -57,6 +57,7 @@ def test_r01_a_description_of_other_files_named_tif_is_refused_and_called_by_its
         "/vsicurl/http://127.0.0.1/x.tif",
         "/vsicurl?header_file=/etc/passwd&url=http://127.0.0.1/",
         "/vsizip/x.zip",
+        "//VSIZIP//x.zip",
         "/vsisubfile/0_100,x.tif",
         "/vsistdin/",
         "/vsimem/x.tif",
@@ -121,6 +122,14 @@ def test_a_link_out_of_the_store_reads_as_missing(store: Path) -> None:
 def test_a_link_within_the_store_is_followed(store: Path) -> None:
     (store / "link.tif").symlink_to(store / "sub" / "scene one.tif")
     assert resolve_raster("link.tif", root=store).path == str(store / "sub" / "scene one.tif")
+
+
+def test_a_folder_may_be_called_as_gdals_virtual_ones(tmp_path: Path) -> None:
+    path = tmp_path / "vsi_2024" / "scene.tif"
+    path.parent.mkdir()
+    path.write_bytes(TIFF)
+    assert resolve_raster(str(path)).path == str(path)
+    assert resolve_raster("vsi_2024/scene.tif", root=tmp_path).path == str(path)
 
 
 def test_a_store_path_is_percent_decoded(store: Path) -> None:

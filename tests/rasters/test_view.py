@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from raster_analysis.errors import InputError, RasterError
+from raster_analysis.errors import BudgetError, InputError, RasterError
 from raster_analysis.grid import Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ProcessingContext
@@ -120,6 +120,22 @@ def test_another_cell_size_keeps_the_top_left_corner(rasters: GdalRasters, scene
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul")
+@pytest.mark.parametrize("size", [1e-6, 1e-300])
+def test_a_cell_size_that_makes_too_many_pixels_is_refused_with_figures(
+    rasters: GdalRasters, scene: Handle, size: float
+) -> None:
+    with pytest.raises(BudgetError, match=r"pixels.*at most 250,000,000,000.*cellSize"):
+        rasters.view(scene, [0], context(cellSize=size))
+
+
+def test_a_fine_cell_size_within_a_small_extent_is_no_matter(rasters: GdalRasters, scene: Handle) -> None:
+    extent = {"xmin": 500_000, "ymin": 3_999_999.99, "xmax": 500_000.01, "ymax": 4_000_000}
+    grid = rasters.view(scene, [0], context(cellSize=1e-4, extent=extent)).grid
+    assert (grid.height, grid.width) == (100, 100)
+
+
+# rasterio 1.4 multiplies transforms in the way that affine 3 is about to drop.
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 def test_another_reference_keeps_about_as_many_pixels(rasters: GdalRasters, data: Path) -> None:
     handle = resolve_raster(str(data / "landsat" / "RGB.byte.tif"))
     grid = rasters.view(handle, [0], context(outSR=3857)).grid
@@ -204,6 +220,21 @@ def test_a_coarser_cell_is_the_mean_of_what_it_covers(rasters: GdalRasters, make
         pixels = reader.read(view.grid.window)
     means = noise.reshape(50, 8, 50, 8).mean(axis=(1, 3))
     assert np.abs(pixels.data[0] - means).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(65, 64), (64, 65), (1, 1000), (1000, 1), (5, 7), (1, 1)])
+@pytest.mark.parametrize("size", [6.0, 9.0, 20.0])
+def test_no_row_or_column_is_lost_when_cells_are_coarser(
+    rasters: GdalRasters, make_raster: MakeRaster, shape: tuple[int, int], size: float
+) -> None:
+    """A coarse pixel has a value wherever its centre lies on the raster."""
+    view = rasters.view(make_raster(np.full((1, *shape), 7, np.uint8)), [0], context(cellSize=size))
+    with rasters.open(view) as reader:
+        pixels = reader.read(view.grid.window)
+    rows, cols = ((np.arange(side) + 0.5) * size for side in (view.grid.height, view.grid.width))
+    centres = (rows < 2 * shape[0])[:, np.newaxis] & (cols < 2 * shape[1])
+    np.testing.assert_array_equal(pixels.mask[centres], True)
+    assert set(np.unique(pixels.data[0][pixels.mask])) <= {7}
 
 
 def test_a_mask_handle_keeps_the_pixels_whose_centre_is_inside(
