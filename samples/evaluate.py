@@ -32,15 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def compare_pixels(found: Path, truth: Path) -> dict[str, object]:
-    """Give the intersection over union of every class, and their mean."""
-    table = {cover.value: np.zeros(2) for cover in LandCover}
+    """Give the intersection over union of every class that the truth has, and their mean."""
+    table = {cover.value: np.zeros(3) for cover in LandCover}
     with rasterio.open(found) as result, rasterio.open(truth) as labels:
         if result.shape != labels.shape:
             raise SystemExit(f"{found.name} has {result.shape} cells and {truth.name} {labels.shape}")
         for row in range(0, labels.height, _STRIP):
             window = Window(0, row, labels.width, min(_STRIP, labels.height - row))
             _count(table, result.read(1, window=window), labels.read(1, window=window))
-    shares = {LandCover(value).name.lower(): both / either for value, (both, either) in table.items() if either}
+    shares = {LandCover(value).name.lower(): both / either for value, (both, either, true) in table.items() if true}
     rounded = {name: round(float(share), 4) for name, share in shares.items()}
     return {"mIoU": round(float(np.mean(list(shares.values()))), 4), "IoU": rounded}
 
@@ -49,7 +49,7 @@ def _count(table: dict[int, NDArray[np.float64]], found: NDArray[np.uint8], true
     known = true > 0
     for value in table:
         mine, theirs = (found == value) & known, true == value
-        table[value] += (np.count_nonzero(mine & theirs), np.count_nonzero(mine | theirs))
+        table[value] += [np.count_nonzero(cells) for cells in (mine & theirs, mine | theirs, theirs)]
 
 
 def compare_objects(options: argparse.Namespace) -> dict[str, object]:
