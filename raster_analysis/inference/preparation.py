@@ -82,7 +82,8 @@ def check_request(
             f"not for {TOOL_OF_TASK[task]}"
         )
     values = parse_arguments(info, arguments)
-    _choose_tiling(info, (info.tile_height, info.tile_width), values, processing, memory_limit=memory_limit)
+    values = replace(values, batch_size=values.batch_size or processing.batch_size)
+    _choose_tiling(info, (info.tile_height, info.tile_width), values, memory_limit=memory_limit)
     return values
 
 
@@ -120,7 +121,7 @@ def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
     values = check_request(info, request.task, request.arguments, processing=processing, memory_limit=limit)
     view = context.rasters.view(raster, info.bands, processing, context.handles.get("context.mask"))
     shape = (view.grid.height, view.grid.width)
-    tiling = _choose_tiling(info, shape, values, processing, memory_limit=limit)
+    tiling = _choose_tiling(info, shape, values, memory_limit=limit, sample_bytes=np.dtype(view.dtype).itemsize)
     value_range = context.rasters.describe(raster).value_range
     wanted = replace(_wanted_engine(request, values, tiling), threads=context.threads)
     with context.rasters.open(view) as reader:
@@ -138,17 +139,18 @@ def _choose_tiling(
     info: ModelInfo,
     grid_shape: tuple[int, int],
     values: ArgumentValues,
-    processing: ProcessingContext,
     *,
     memory_limit: int,
+    sample_bytes: int = 1,
 ) -> Tiling:
     return choose_tiling(
         info,
         grid_shape,
         tile_size=values.tile_size,
         padding=values.padding,
-        batch_size=values.batch_size or processing.batch_size,
+        batch_size=values.batch_size,
         memory_limit=memory_limit,
+        sample_bytes=sample_bytes,
     )
 
 
