@@ -208,6 +208,7 @@ class Portal(typing.Protocol):
     def publish(self, publication: Publication) -> dict[str, JsonValue]:
         """Make items and layers of the outputs; return the wire value of each output by name.
 
+        Files are copied or linked: those of the job go when it has ended.
         Publishing the same job twice gives the same items: a crash in between does no harm.
         """
 

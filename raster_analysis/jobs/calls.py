@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import dataclass
 
@@ -37,8 +38,8 @@ class Calls:
         return Prepared(parameters, kept.handles, kept.plan, self.folders.intact(run.job_id, kept.results))
 
     def sweep(self) -> None:
-        """Remove files that no job has any more: the server died after it forgot a job and before this."""
-        for job_id in self.store.unknown(self.folders.jobs()):
+        """Remove files that no unfinished job has: the server died after the end of a job and before this."""
+        for job_id in self.store.without_use(self.folders.jobs()):
             self.folders.remove(job_id)
 
     def answer(self, run: Run) -> tuple[Output, ...]:
@@ -62,4 +63,6 @@ def explain(error: BaseException, job_id: str) -> tuple[str, ...]:
     if isinstance(error, RasterAnalysisError):
         return (str(error),)
     _LOG.error("job %s: unexpected error in the server", job_id, exc_info=error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ("there is no space left on the server's disk",)
     return (f"unexpected {type(error).__name__} in the server; its log says more about job {job_id}",)

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
-from raster_analysis.errors import OutputError, StaleFence, StoreError
+from raster_analysis.errors import JobError, OutputError, StaleFence, StoreError
 from raster_analysis.jobs.board import Board
 from raster_analysis.jobs.calls import Calls, explain
 from raster_analysis.jobs.folders import JobFolders
@@ -166,7 +166,8 @@ class Conductor:
             job_id, ending = next(iter(self._unclaimed.items()))
             try:
                 self._finish(self._now(job_id), ending)
-            except StaleFence:
+            except JobError:
+                # Left here it would be met again at every turn, and no job would ever go on.
                 _LOG.warning("job %s ended by itself", job_id)
             del self._unclaimed[job_id]
 
@@ -217,7 +218,10 @@ class Conductor:
         run = self._runs.get(job_id)
         if run is not None:
             self._stop(run, JobStatus.CANCELLED)
-        elif self.board.get(job_id) is not None:
+            return
+        # The job may have ended between its mark in the store and this news of it.
+        job = self.board.get(job_id)
+        if job is not None and not job.status.is_final:
             self._unclaimed[job_id] = Ending(JobStatus.CANCELLED)
 
     def _stop(self, run: Run, status: JobStatus, *faults: str) -> None:
@@ -237,9 +241,13 @@ class Conductor:
             raise
         except Exception:  # noqa: BLE001 - a fault of ours in one job must not keep the others waiting
             _LOG.exception("job %s: unexpected error", run.job_id)
-            if run.ending is not None:
+            fault = "unexpected error in the server; its log says more"
+            if run.ending is None:
+                self._stop(run, JobStatus.FAILED, fault)
+            else:
+                # Ending it is what failed: it ends without what the run brought, so that nobody polls for ever.
                 self._drop(run)
-            self._stop(run, JobStatus.FAILED, "unexpected error in the server; its log says more")
+                self._unclaimed[run.job_id] = Ending(JobStatus.FAILED, (fault,))
 
     def _advance(self, run: Run) -> None:
         limit_s = self.policy.time_limit_s
@@ -312,16 +320,17 @@ class Conductor:
     def _end(self, run: Run, ending: Ending) -> None:
         for ticket in run.running:
             self.executor.cancel(ticket)
+        # An item that appears after "cancelled" would be nobody's: what is being published decides the end.
+        if run.calling is Call.PUBLISH:
+            return
         # Its files may go only when nobody writes them any more, but nobody waits for that for ever.
         if run.is_busy and time.monotonic() - run.stopped_s < GRACE_S:
             return
         job = self._show(run)
         self._finish(replace(job, outputs=run.published), ending)
         self._drop(run)
-        if ending.status is JobStatus.SUCCEEDED:
-            self._pool.submit(self._folders.remove_blocks, run.job_id, run.ledger, run.outputs)
-        else:
-            self._pool.submit(self._folders.remove, run.job_id)
+        # What was published has a copy of its own; a second name here would keep the disk full after it is deleted.
+        self._pool.submit(self._folders.remove, run.job_id)
 
     def _finish(self, job: Job, ending: Ending) -> None:
         now = self.clock()

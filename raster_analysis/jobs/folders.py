@@ -39,13 +39,6 @@ class JobFolders:
             return []
         return [folder.name for folder in self.root.iterdir() if _JOB_FOLDER.fullmatch(folder.name)]
 
-    def remove_blocks(self, job_id: str, results: Iterable[BlockResult], outputs: Iterable[Output]) -> None:
-        """Remove block files of a job that has its result, but those that are a result themselves."""
-        kept = {Path(output.path).name for output in outputs if output.path is not None}
-        for result in results:
-            if Path(result.file).name not in kept:
-                (self.root / job_id / result.file).unlink(missing_ok=True)
-
     def to_ledger(self, job_id: str, folder: Path, result: BlockResult) -> BlockResult:
         """Return a slot's result with its file relative to the job's folder; it must lie in the claim's folder.
 

@@ -168,14 +168,15 @@ class Store:
             query = query.where(jobs.c.seq < sa.select(jobs.c.seq).where(jobs.c.id == before).scalar_subquery())
         return self._select(query)
 
-    def unknown(self, job_ids: Sequence[str]) -> set[str]:
-        """Return those of these ids that no job has."""
-        known: set[str] = set()
+    def without_use(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of these ids that no unfinished job has."""
+        used: set[str] = set()
         with self._transaction() as connection:
             for start in range(0, len(job_ids), _IDS_A_QUERY):
                 some = job_ids[start : start + _IDS_A_QUERY]
-                known.update(connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(some))))
-        return set(job_ids) - known
+                unfinished = jobs.c.status.not_in(_FINAL)
+                used.update(connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(some), unfinished)))
+        return set(job_ids) - used
 
     def expire(self, before: datetime, *, limit: int = 1000) -> list[str]:
         """Delete jobs that finished before a time, oldest first; return their ids."""
@@ -228,9 +229,15 @@ class Store:
         try:
             with self._engine.connect().execution_options(write=write) as connection, connection.begin():
                 yield connection
+        except sa.exc.StatementError as error:
+            # A value that no column takes is a fault of ours: trying again later would never help.
+            if not isinstance(error, sa.exc.DBAPIError):
+                raise
+            raise StoreError(f"the job store cannot be used at the moment ({error.orig}); try again later") from error
         except sa.exc.SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or type(error).__name__
-            raise StoreError(f"the job store cannot be used at the moment ({cause}); try again later") from error
+            raise StoreError(
+                f"the job store cannot be used at the moment ({type(error).__name__}); try again later"
+            ) from error
 
 
 def _put(connection: sa.Connection, job: Job, **columns: Any) -> None:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from raster_analysis.errors import AccessError
 from raster_analysis.handle import Handle
-from raster_analysis.tool import Parameters, Publication, Tool
+from raster_analysis.tool import Output, Parameters, Publication, Tool
 
 
 @dataclass
@@ -28,6 +28,10 @@ class MemoryPortal:
     published: list[Publication] = field(default_factory=list)
     may_publish: threading.Event = field(default_factory=threading.Event)
     publishing: threading.Event = field(default_factory=threading.Event)
+    values: dict[str, Any] = field(default_factory=dict)
+    """What outputs become, by name, instead of their own value."""
+    failure: Exception | None = None
+    """What publishing raises."""
     binds: int = 0
 
     def __post_init__(self) -> None:
@@ -48,10 +52,13 @@ class MemoryPortal:
     def publish(self, publication: Publication) -> dict[str, JsonValue]:
         self.publishing.set()
         assert self.may_publish.wait(30)
+        if self.failure is not None:
+            raise self.failure
         self.published.append(publication)
-        return {
-            output.name: output.value
-            if output.path is None
-            else {"sha256": hashlib.sha256(Path(output.path).read_bytes()).hexdigest()}
-            for output in publication.outputs
-        }
+        return {output.name: self.values.get(output.name) or _value(output) for output in publication.outputs}
+
+
+def _value(output: Output) -> JsonValue:
+    if output.path is None:
+        return output.value
+    return {"sha256": hashlib.sha256(Path(output.path).read_bytes()).hexdigest()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from waiting import until
 
 from raster_analysis.errors import StoreError
 from raster_analysis.executors.processes import ProcessExecutor
+from raster_analysis.jobs import conductor
 from raster_analysis.jobs.conductor import Policy
 from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.job import Job, JobStatus
@@ -82,6 +84,47 @@ def test_a_cancel_during_publishing_is_too_late(
     assert ended.outputs
 
 
+def test_publishing_that_takes_long_decides_how_a_cancelled_job_ends(
+    dispatcher: Dispatcher, finished: Finished, stage: Path, portal: MemoryPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "GRACE_S", 0.0)
+    portal.may_publish.clear()
+    job = submit(dispatcher, stage)
+    until(portal.publishing.is_set)
+    dispatcher.cancel(job.id)
+    # Another job comes and goes meanwhile, so the conductor has looked at the first one.
+    assert finished(dispatcher, dispatcher.submit("Count", {}, "ann")).status is JobStatus.FAILED
+    portal.may_publish.set()
+    assert finished(dispatcher, job).status is JobStatus.SUCCEEDED
+
+
+def test_a_cancel_that_is_heard_after_the_end_stops_nobody_else(
+    dispatcher: Dispatcher, finished: Finished, stage: Path
+) -> None:
+    job = finished(dispatcher, submit(dispatcher, stage))
+    dispatcher._conductor.hear_cancelled(job.id)  # as `cancel` does when the job ended after it was marked
+    assert finished(dispatcher, submit(dispatcher, stage)).status is JobStatus.SUCCEEDED
+    assert dispatcher.get(job.id) == job
+
+
+def test_a_fault_of_ours_at_the_end_of_a_job_fails_that_job_only(
+    dispatcher: Dispatcher, finished: Finished, stage: Path, portal: MemoryPortal
+) -> None:
+    portal.values["result"] = {"set": {1}}  # JSON has no sets
+    assert finished(dispatcher, submit(dispatcher, stage)).status is JobStatus.FAILED
+    portal.values.clear()
+    assert finished(dispatcher, submit(dispatcher, stage)).status is JobStatus.SUCCEEDED
+
+
+def test_a_full_disk_while_publishing_is_named(
+    dispatcher: Dispatcher, finished: Finished, stage: Path, portal: MemoryPortal
+) -> None:
+    portal.failure = OSError(errno.ENOSPC, "No space left on device", "/srv/data/items/x")
+    job = finished(dispatcher, submit(dispatcher, stage))
+    assert job.status is JobStatus.FAILED
+    assert "there is no space left on the server's disk" in [message.text for message in job.messages]
+
+
 def test_a_deaf_task_does_not_hold_up_its_cancel_for_six_seconds(
     make_dispatcher: Make, finished: Finished, stage: Path
 ) -> None:
@@ -135,24 +178,32 @@ def test_progress_never_falls_and_messages_only_grow(dispatcher: Dispatcher, sta
         assert after.messages[: len(before.messages)] == before.messages
 
 
-def test_retention_removes_jobs_and_their_files(
-    make_dispatcher: Make, finished: Finished, stage: Path, tmp_path: Path, store: Store
-) -> None:
+def test_retention_forgets_jobs(make_dispatcher: Make, finished: Finished, stage: Path) -> None:
     first = make_dispatcher()
     job = finished(first, submit(first, stage))
-    assert (folder(tmp_path, job) / "1" / "result.txt").exists()
     first.close()
     in_a_year = datetime.now(UTC) + timedelta(days=365)
     second = make_dispatcher(clock=lambda: in_a_year)
-    until(lambda: not folder(tmp_path, job).exists())
     until(lambda: second.get(job.id) is None)
 
 
-def test_blocks_are_removed_when_their_result_is_there(
+def test_a_job_that_succeeded_leaves_no_files(
     dispatcher: Dispatcher, finished: Finished, stage: Path, tmp_path: Path
 ) -> None:
     job = finished(dispatcher, submit(dispatcher, stage))
-    until(lambda: [path.name for path in folder(tmp_path, job).rglob("*.*")] == ["result.txt"])
+    assert job.status is JobStatus.SUCCEEDED
+    until(lambda: not folder(tmp_path, job).exists())
+
+
+def test_files_that_a_crash_left_of_an_ended_job_are_removed_at_the_start(
+    make_dispatcher: Make, finished: Finished, stage: Path, tmp_path: Path
+) -> None:
+    first = make_dispatcher()
+    job = finished(first, submit(first, stage))
+    first.close()
+    (folder(tmp_path, job) / "1").mkdir(parents=True)
+    make_dispatcher()
+    until(lambda: not folder(tmp_path, job).exists())
 
 
 def test_files_of_no_job_are_removed_at_the_start(make_dispatcher: Make, tmp_path: Path) -> None:
