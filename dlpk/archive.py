@@ -229,7 +229,10 @@ class DefinitionSource:
 
     def _beside(self, name: str) -> Iterator[str]:
         target = self._folder / name
-        if target.is_dir() and not target.is_symlink():
+        # A linked folder leads out of the package as a linked file does.
+        if any(place.is_symlink() for place in _places_down_to(target, self._folder)):
+            return
+        if target.is_dir():
             yield from (f"{name}/{member.name}" for member in _walk_safely(target, DEFAULT_LIMITS))
         elif target.parent.is_dir():
             # `model.onnx.data` and `model.onnx_data` hold parts of `model.onnx`.
@@ -238,6 +241,14 @@ class DefinitionSource:
                 named = other.name.lower() == target.name.lower() or other.name.lower().startswith(parts)
                 if named and stat.S_ISREG(other.lstat().st_mode):
                     yield other.relative_to(self._folder).as_posix()
+
+
+def _places_down_to(target: Path, folder: Path) -> Iterator[Path]:
+    """Give the target and the folders between it and `folder`."""
+    place = target
+    while place != folder:
+        yield place
+        place = place.parent
 
 
 def _files_named_by(path: Path) -> set[str]:

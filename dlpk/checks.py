@@ -28,6 +28,12 @@ def _at(contents: Contents, key: str) -> str:
     return f"{contents.root.emd}: {key}"
 
 
+def _is_absent(contents: Contents, key: str) -> bool:
+    # What is there but of a wrong kind was reported when it was read; an empty text reads as absent.
+    value = contents.definition.keys.get(key)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def check_image_size(contents: Contents) -> Iterator[Finding]:
     """ImageHeight and ImageWidth must be there; wrong ones were reported when read."""
     for key in ("ImageHeight", "ImageWidth"):
@@ -48,7 +54,7 @@ def check_extract_bands(contents: Contents) -> Iterator[Finding]:
 def check_framework(contents: Contents) -> Iterator[Finding]:
     """Framework must be there unless a function or our extension says how to run."""
     definition = contents.definition
-    if definition.framework or definition.inference_function or definition.keys.get("Framework") is not None:
+    if definition.framework or definition.inference_function or not _is_absent(contents, "Framework"):
         return
     where, message = _at(contents, "Framework"), "Framework is missing."
     if definition.extension is None:
@@ -70,9 +76,9 @@ def check_model_file(contents: Contents) -> Iterator[Finding]:
     definition = contents.definition
     where = _at(contents, "ModelFile")
     if definition.model_file is None:
-        if contents.function is None and definition.keys.get("ModelFile") is None:
+        if contents.function is None and _is_absent(contents, "ModelFile"):
             yield error("model_file.missing", where, "ModelFile is missing.", "Name the trained model file.")
-        elif definition.keys.get("ModelFile") is None:
+        elif _is_absent(contents, "ModelFile"):
             yield warning("model_file.missing", where, "ModelFile is missing; the function must find its weights.")
         return
     references = definition.model_files if definition.model_file in {".", ""} else (definition.model_file,)

@@ -62,7 +62,7 @@ CODES: dict[str, str] = {
     "emd.data_range": "DataRange is not two ascending numbers.",
     "emd.batch_size": "BatchSize is not a sensible whole number.",
     "emd.model_padding": "ModelPadding is negative or leaves nothing of the tile.",
-    "emd.normalization_stats": "NormalizationStats does not cover the bands, or has a zero range.",
+    "emd.normalization_stats": "NormalizationStats does not cover the bands, or a maximum is not above its minimum.",
     "emd.classes": "Classes is missing, or an entry lacks a whole-number Value or a Name.",
     "emd.class_alias": "Classes uses the old names ClassValue and ClassName.",
     "emd.class_color": "A class has no usable Color; one is chosen.",

@@ -306,12 +306,12 @@ def _faults_of_stats(
     ]
     low, high = arrays["band_min_values"], arrays["band_max_values"]
     if low and high:
-        equal = [index for index, pair in enumerate(zip(low, high, strict=False)) if pair[0] == pair[1]]
-        used = [index for index in equal if index in bands or isinstance(next(iter(bands), 0), str)]
-        faults += [("band_max_values", f"band {index} has equal minimum and maximum.") for index in used[:5]]
+        empty = [index for index, pair in enumerate(zip(low, high, strict=False)) if pair[0] >= pair[1]]
+        used = [index for index in empty if index in bands or isinstance(next(iter(bands), 0), str)]
+        faults += [("band_max_values", f"the maximum of band {index} is not above its minimum.") for index in used[:5]]
     scaled = arrays["scaled_std_values"] or ()
-    zero = [index for index, value in enumerate(scaled) if value == 0 and index in bands]
-    return faults + [("scaled_std_values", f"band {index} has a deviation of 0.") for index in zero[:5]]
+    flat = [index for index, value in enumerate(scaled) if value <= 0 and index in bands]
+    return faults + [("scaled_std_values", f"the deviation of band {index} is not above 0.") for index in flat[:5]]
 
 
 def _is_number(value: JsonValue) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import stat
 import struct
 import threading
@@ -317,6 +318,19 @@ def test_links_and_pipes_in_folders_are_refused(folder):
     (folder / "secret").unlink()
     (folder / "secret").symlink_to("/etc", target_is_directory=True)
     assert [finding.code for finding in dlpk.check(folder).findings] == ["zip.link"]
+
+
+@pytest.mark.parametrize("reference", ["sub/net.onnx", "sub"])
+def test_a_definition_does_not_reach_out_of_its_folder_through_a_linked_folder(
+    tmp_path, folder, keys, onnx_bytes, reference
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "net.onnx").write_bytes(onnx_bytes)
+    (folder / "sub").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "model.emd").write_text(json.dumps({**keys, "ModelFile": reference}))
+    report = dlpk.check(folder / "model.emd")
+    assert [finding.code for finding in report.findings] == ["model_file.missing"]
 
 
 def test_unpacking_gives_the_same_digest_and_read_only_files(tmp_path, sound, entry, zip_bytes):

@@ -144,8 +144,11 @@ def test_p22_impossible_tiles_are_refused(check_keys, key, size):
         ("ModelType", "emd.model_type"),
     ],
 )
-def test_p22_missing_keys_are_named(check_keys, key, code):
-    report = check_keys({key: None})
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_p22_missing_keys_are_named(check_keys, key, code, value):
+    if key in {"ImageHeight", "ExtractBands", "Classes"} and value is not None:
+        value = []
+    report = check_keys({key: value})
     assert code in codes_of(report)
     assert f"model.emd: {key}" in places_of(report)
 
@@ -172,6 +175,8 @@ def test_p22_missing_keys_are_named(check_keys, key, code):
             {"band_min_values": [0, 5, 0], "band_max_values": [1, 5, 1]},
             "emd.normalization_stats",
         ),
+        ("NormalizationStats", {"band_min_values": [9] * 3, "band_max_values": [1] * 3}, "emd.normalization_stats"),
+        ("NormalizationStats", {"scaled_std_values": [1, -1, 1]}, "emd.normalization_stats"),
         ("RasterAnalysis", {"Output": {"Decoder": "magic"}}, "emd.extension"),
         ("RasterAnalysis", {"Input": {"Scale": 1, "Sclae": 1}}, "emd.extension"),
     ],
