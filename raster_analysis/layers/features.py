@@ -160,7 +160,11 @@ def _write_parquet(path: Path, table: FeatureTable) -> None:
         raise OutputError(
             f"output {path.name!r} needs pyarrow: pip install 'raster-analysis[parquet]', or write .gpkg"
         ) from None
-    columns = {name: pa.array(list(values) if values.dtype == object else values) for name, values in _arrays(table)}
+    # Of an empty list of texts pyarrow would make a column of nothing, which fits no other layer.
+    columns = {
+        name: pa.array(list(values), pa.string()) if values.dtype == object else pa.array(values)
+        for name, values in _arrays(table)
+    }
     columns["geometry"] = pa.array(list(shapely.to_wkb(table.geometries)), pa.binary())
     document = pa.table(columns).replace_schema_metadata({"geo": json.dumps(_geo_metadata(table))})
     with disk_errors(path):

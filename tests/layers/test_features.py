@@ -9,6 +9,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
@@ -80,10 +81,12 @@ def test_geojson_is_longitude_latitude_anticlockwise_and_without_a_crs_member(tm
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_no_features_are_a_layer_too(tmp_path: Path, suffix: str) -> None:
-    path = write(tmp_path / f"a.{suffix}", table(0))
+    path, filled = write(tmp_path / f"a.{suffix}", table(0)), write(tmp_path / f"b.{suffix}", table(1))
     if suffix == "parquet":
         frame = geopandas.read_parquet(path)
         assert (len(frame), frame.crs.to_epsg()) == (0, 32616)
+        # Of no values no type can be told, but layers of several runs must fit together.
+        assert pq.read_schema(path).field("Class").type == pq.read_schema(filled).field("Class").type
         return
     info = pyogrio.read_info(path, force_feature_count=True)
     assert info["features"] == 0
