@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyogrio.raw
 import rasterio
 import shapely
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterWindow
 from scene import CANOPY, COUNTRY, LandCover, Picture, Scene, Window
 from scene.outlines import Outlines, building_outlines, crown_outlines
 from scene.scene import CHUNK
 
+_FLUSH_AT = 20_000
 CRS = "EPSG:32616"
 ORIGIN = (500_000.0, 3_750_000.0)
 THEMES = {"country": COUNTRY, "canopy": CANOPY}
@@ -86,16 +87,15 @@ def write_scene(
     with ExitStack() as stack:
         image = stack.enter_context(_open_image(order, out))
         classes = stack.enter_context(_open_labels(order, labels)) if labels else None
-        if vectors:
-            vectors.unlink(missing_ok=True)
+        outlines = stack.enter_context(OutlineFile(vectors)) if vectors else None
         for part in _make_parts(order, workers):
             window = RasterWindow(part.window.col, part.window.row, part.window.width, part.window.height)
             image.write(part.picture.pixels, window=window)
             if classes:
                 classes.write(part.picture.labels, 1, window=window)
-            if vectors:
-                _append(vectors, "trees", part.trees)
-                _append(vectors, "buildings", part.buildings)
+            if outlines:
+                outlines.add("trees", part.trees)
+                outlines.add("buildings", part.buildings)
 
 
 def _make_parts(order: Order, workers: int) -> Iterator[Part]:
@@ -163,26 +163,49 @@ def _profile(order: Order) -> dict[str, object]:
     }
 
 
-def _append(path: Path, layer: str, outlines: Outlines | None) -> None:
-    if outlines is None:
-        return
-    shapes, fields = outlines
-    # An empty first write still makes the layer, so that a reader always finds both.
-    if not len(shapes) and path.exists() and layer in pyogrio.list_layers(path)[:, 0]:
-        return
-    columns: list[NDArray[np.float64]] = list(fields.values())
-    first = not path.exists() or layer not in pyogrio.list_layers(path)[:, 0]
-    pyogrio.raw.write(
-        path,
-        shapely.to_wkb(shapes),
-        columns,
-        list(fields),
-        layer=layer,
-        driver="GPKG",
-        geometry_type="Polygon",
-        crs=CRS,
-        append=not first,
-    )
+class OutlineFile:
+    """A GeoPackage that grows; outlines are gathered first, for every opening of the file costs a commit."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: dict[str, list[Outlines]] = {}
+        self._written: set[str] = set()
+        path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for layer in self._waiting:
+            self._flush(layer)
+
+    def add(self, layer: str, outlines: Outlines | None) -> None:
+        """Take the outlines of one part."""
+        if outlines is None:
+            return
+        waiting = self._waiting.setdefault(layer, [])
+        waiting.append(outlines)
+        if sum(len(shapes) for shapes, _ in waiting) >= _FLUSH_AT:
+            self._flush(layer)
+
+    def _flush(self, layer: str) -> None:
+        parts, self._waiting[layer] = self._waiting[layer], []
+        # A layer without any outline is written too, so that readers always find both.
+        if not parts:
+            return
+        names = list(parts[0][1])
+        pyogrio.raw.write(
+            self._path,
+            shapely.to_wkb(np.concatenate([shapes for shapes, _ in parts])),
+            [np.concatenate([fields[name] for _, fields in parts]) for name in names],
+            names,
+            layer=layer,
+            driver="GPKG",
+            geometry_type="Polygon",
+            crs=CRS,
+            append=layer in self._written,
+        )
+        self._written.add(layer)
 
 
 def _parser() -> argparse.ArgumentParser:
