@@ -162,7 +162,7 @@ def _write_parquet(path: Path, table: FeatureTable) -> None:
         ) from None
     # Of an empty list of texts pyarrow would make a column of nothing, which fits no other layer.
     columns = {
-        name: pa.array(list(values), None if len(values) else pa.string()) if values.dtype == object else pa.array(values)
+        name: pa.array(list(values), None if len(values) else pa.string()) if values.dtype == object else values
         for name, values in _arrays(table)
     }
     columns["geometry"] = pa.array(list(shapely.to_wkb(table.geometries)), pa.binary())
