@@ -18,6 +18,9 @@ from raster_analysis.task import Failed, Listener, Task
 GIVE_UP_AFTER = 3
 """Starts in a row that fail before waiting tasks are failed too."""
 TURN_LIMIT_S = 60.0
+"""Longest sleep between two looks at the slots, even if nothing happens."""
+ERROR_PAUSE_S = 1.0
+"""Pause after an error that nobody foresaw, so that it does not fill the log."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,14 +90,21 @@ class ProcessExecutor:
 
     def _work(self) -> None:
         while not self._closing:
-            for slot in self._slots:
-                slot.attend()
-            while self._orders:
-                self._orders.popleft()()
-            self._hand_out()
-            self._sleep()
+            try:
+                self._turn()
+            except Exception:  # noqa: BLE001 - with this thread every slot would end, and no job would ever go on
+                _LOG.exception("unexpected error; the next try is in a second")
+                time.sleep(ERROR_PAUSE_S)
         for slot in self._slots:
             slot.end()
+
+    def _turn(self) -> None:
+        for slot in self._slots:
+            slot.attend()
+        while self._orders:
+            self._orders.popleft()()
+        self._hand_out()
+        self._sleep()
 
     def _sleep(self) -> None:
         """Wait until a slot says something or ends, an order comes, or something is due."""

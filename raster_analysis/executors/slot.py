@@ -22,6 +22,7 @@ from raster_analysis.executors.frames import READY, Order, PlanMemory, read_orde
 from raster_analysis.task import Bench, Reply, Task
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LOG = logging.getLogger(__name__)
 
 
 class Slot:
@@ -51,8 +52,11 @@ class Slot:
             while True:
                 self._take(read_order(self._pipe.recv_bytes()))
         except (EOFError, OSError):
-            # The server is gone; what the main thread is at can no longer be told to anybody.
-            os._exit(1)
+            _LOG.info("the server is gone")
+        except Exception:  # noqa: BLE001 - a slot that hears nothing any more would keep its job waiting for ever
+            _LOG.exception("an order cannot be read")
+        # What the main thread is at can no longer be told to anybody.
+        os._exit(1)
 
     def _take(self, order: Order) -> None:
         if order.task is None:

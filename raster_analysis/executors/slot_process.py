@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -15,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from raster_analysis.errors import Cancelled, JobError, SlotLost
@@ -57,6 +56,7 @@ class SlotProcess:
         self._plans = PlanMemory()
         self._oom_kills = 0
         self._check_at_s = math.inf
+        """When to look whether the busy process was stopped by a signal."""
         self._was_still = False
         self.is_ready = False
         self.losses = 0
@@ -194,9 +194,8 @@ class SlotProcess:
             self._lose()
 
     def _has_ended(self) -> bool:
-        if self._exit_fd is None:
-            return False
-        return bool(select.select([self._exit_fd], [], [], 0)[0])
+        # Not `select`: it takes no descriptor above 1023, and a server with many clients has those.
+        return self._exit_fd is not None and bool(wait([self._exit_fd], 0))
 
     def _lose(self, reason: str | None = None) -> None:
         """Bury the process, tell who waits for its task, and have another one started."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 from raster_analysis.executors.processes import ProcessExecutor
 from raster_analysis.grid import Window
 from raster_analysis.task import Done, Failed, Phase, Task
-from raster_analysis.tool import Block, Plan
+from raster_analysis.tool import Block, BlockResult, Plan
 
 MakeTask = Callable[..., Task]
 
@@ -98,6 +100,34 @@ def test_an_idle_slot_that_dies_is_replaced_at_once(
     until(lambda: len(set(processes.pids) - before) == 2)
     processes.submit(2, make_task())
     assert value(hearing.last(2))["pid"] not in before
+
+
+def test_slots_work_in_a_server_with_a_thousand_open_connections(hearing: Any, make_task: MakeTask) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    executor = ProcessExecutor("odd_bench:open_bench", [{"PYTHONPATH": str(Path(__file__).parent)}])
+    try:
+        executor.start(hearing)
+        executor.submit(1, make_task())
+        assert value(hearing.last(1))
+    finally:
+        executor.close()
+        for descriptor in many:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_an_order_that_cannot_be_read_costs_the_slot_and_not_the_job(
+    processes: ProcessExecutor, hearing: Any, make_task: MakeTask
+) -> None:
+    # NaN becomes null on the way, which is no figure.
+    processes.submit(1, make_task(results=(BlockResult(0, "block.npz", "0" * 64, {"mean": math.nan}),)))
+    last = hearing.last(1)
+    assert isinstance(last, Failed)
+    assert last.error == "SlotLost"
+    processes.submit(2, make_task())
+    assert value(hearing.last(2))
 
 
 def test_a_deaf_task_is_killed_after_its_grace_with_all_it_started(
