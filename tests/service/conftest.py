@@ -7,19 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-import rasterio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from live_server import LiveServer
-from tiny_models import TILE, write_folder, write_package
+from strips import write_strip
+from tiny_models import write_folder, write_package
 
 from raster_analysis.rest_client import RestClient
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-BLOCK_PX = 4096
 
 
 @pytest.fixture(scope="session")
@@ -70,12 +68,3 @@ def fill_store(store: Path) -> None:
     write_package(store / "broken.dlpk", ModelFile="missing.onnx", Classes="none", ImageHeight=None)
     write_folder(store / "folder", bands=4, ModelName="From a folder")
     write_strip(store / "strip.tif", 3)
-
-
-def write_strip(path: Path, blocks: int) -> None:
-    """Write a raster of one row of tiles, as long as so many blocks."""
-    pixels = np.random.default_rng(5).integers(0, 256, (3, TILE, blocks * BLOCK_PX), dtype=np.uint8)
-    profile = {"driver": "GTiff", "count": 3, "height": TILE, "width": pixels.shape[2], "dtype": "uint8"}
-    profile |= {"crs": "EPSG:32616", "transform": rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}
-    with rasterio.open(path, "w", **profile) as sink:
-        sink.write(pixels)

@@ -253,7 +253,7 @@ def create_service(client: RestClient, kind: str, name: str) -> Document:
         ({"inputRaster": "https://example.org/ImageServer"}, ["example.org"]),
         ({"inputRaster": "/rasterStores/s/tiny.dlpk"}, ["tiny"]),
         ({"model": {"itemId": "0" * 32}}, ["model"]),
-        ({"modelArguments": '{"threshold":'}, ["modelArguments"]),
+        ({"modelArguments": '{"threshold":'}, ["modelArguments", "not valid JSON"]),
         ({"modelArguments": {"tile_size": "100", "padding": "-1"}}, ["'tile_size' does not exist", "padding = '-1'"]),
         ({"modelArguments": {"no_such": "1"}}, ["no_such"]),
         ({"context": '{"extent":{"xmin":1}}'}, ["ymin"]),

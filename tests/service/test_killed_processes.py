@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_strip
 from live_server import LiveServer, job_id, runs, until
+from strips import write_strip
 from tiny_models import write_package
 
 BLOCKS = 4

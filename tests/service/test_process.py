@@ -12,10 +12,18 @@ import httpx
 import psutil
 import pytest
 from live_server import LiveServer, until
-from tiny_models import write_package
+from pydantic import JsonValue
+from strips import write_strip
+from tiny_models import write_folder, write_package
 
 import dlpk
+from raster_analysis.executors.attempt import Report
+from raster_analysis.handle import Handle
+from raster_analysis.inference.preparation import read_preparation
+from raster_analysis.rasters.resolver import resolve_raster
 from raster_analysis.rest_client import RestClient
+from raster_analysis.task import Phase, Task
+from raster_analysis.worker import make_bench
 
 MAPS = Path("/proc/self/maps")
 HEAVY = ("libtorch", "libgdal", "onnxruntime", "openvino")
@@ -88,6 +96,24 @@ def test_workers_share_the_cores(secure: LiveServer) -> None:
         environment = worker.environ()
         assert environment["RASTER_ANALYSIS_THREADS"] == share
         assert environment["OMP_NUM_THREADS"] == share
+
+
+def test_a_network_gets_the_threads_of_its_worker(tmp_path: Path) -> None:
+    write_folder(tmp_path / "tiny")
+    write_strip(tmp_path / "strip.tif", 1)
+    handles = {
+        "inputRaster": resolve_raster(str(tmp_path / "strip.tif")),
+        "model": Handle("package", str(tmp_path / "tiny"), "tiny"),
+    }
+    form: dict[str, JsonValue] = {"inputRaster": "r", "model": "m", "outputClassifiedRaster": "o"}
+    name = "ClassifyPixelsUsingDeepLearning"
+    task = Task("j1", 1, name, Phase.PLAN, str(tmp_path), form, handles)
+    plan = (
+        make_bench(10**9, tmp_path / "unpacked", threads=3).run(task, Report(lambda _reply: None, lambda: False)).plan
+    )
+
+    assert plan is not None
+    assert read_preparation(plan).engine.threads == 3
 
 
 def test_the_first_start_tells_the_administrators_password_and_the_next_does_not(
