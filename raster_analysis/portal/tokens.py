@@ -53,7 +53,8 @@ class Tokens:
         """Return a new token for a user; lifetimes are cut at two weeks."""
         now = self._clock()
         lifetime_s = min(max(lifetime_s, 1), LONGEST_LIFETIME_S)
-        token = Token(secrets.token_urlsafe(32), self._users.get(user).name, now + lifetime_s * 1000)
+        # In hex: a token that begins with a hyphen is taken for an option by shells' commands.
+        token = Token(secrets.token_hex(32), self._users.get(user).name, now + lifetime_s * 1000)
         with self._database.write() as connection:
             # Housekeeping where it costs least: without it the table would grow for ever.
             connection.execute(delete(tokens).where(tokens.c.expires_ms + GRACE_MS < now))
