@@ -33,12 +33,19 @@ def parse_composite(value: object) -> object:
     if not text:
         return None
     if text.startswith(("{", "[")):
-        return json.loads(text)
+        return _parse_json(text)
     if _ITEM_ID.fullmatch(text):
         return {"itemId": text}
     layer = _LAYER_TEXT.match(text)
     text = layer[1] if layer else text
     return {"url": text} if re.match(r"https?://", text, re.IGNORECASE) else {"uri": text}
+
+
+def _parse_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error.msg} at character {error.pos + 1}") from None
 
 
 class _Composite(BaseModel):
