@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from raster_analysis.errors import OutputExists, ParameterError
+from raster_analysis.errors import OutputError, OutputExists, ParameterError
 from raster_analysis.handle import Handle
-from raster_analysis.inference.arguments import find_argument
+from raster_analysis.inference.arguments import ArgumentValues, find_argument
 from raster_analysis.inference.preparation import TASK_OF_TOOL, check_request
 from raster_analysis.layers.features import DRIVERS
 from raster_analysis.model_info import ModelInfo, Task
@@ -194,7 +194,7 @@ def check_run(
     parse, a mask that is no file of features.
     """
     task = TASK_OF_TOOL[name]
-    info = bench.models.describe(resolve_package(str(model)))
+    info = _describe(model, bench)
     if arguments.get("mask") is not None:
         resolve_features(str(arguments["mask"]))
     form = _form(task, {key: value for key, value in arguments.items() if key not in ("mask", "overwrite")})
@@ -206,12 +206,25 @@ def check_run(
     return form
 
 
+def _describe(model: str | Path, bench: Bench) -> ModelInfo:
+    handle = resolve_package(str(model))
+    try:
+        return bench.models.describe(handle)
+    except OSError as error:
+        # An archive is unpacked into the folder for temporary files, which may be full.
+        raise OutputError(f"package {handle.title!r} could not be unpacked: {error.strerror or error}") from error
+
+
 def _check_names(info: ModelInfo, task: Task, given: Mapping[str, str]) -> None:
     own = [*TOOL_ARGUMENTS[task], *_context_arguments(task), "mask", "overwrite"]
     offered = [argument.name for argument in info.arguments]
     faults = []
     for name in given:
-        if find_argument(info, name) is None:
+        if find_argument(info, name) is not None:
+            continue
+        if name in ArgumentValues.__dataclass_fields__:
+            faults.append(f"argument {name!r} is not for this model")
+        else:
             close = difflib.get_close_matches(name, [*offered, *own], n=1)
             meant = f" (did you mean {close[0]!r}?)" if close else ""
             faults.append(f"argument {name!r} does not exist{meant}")

@@ -20,6 +20,9 @@ def user_errors() -> Iterator[None]:
     except RasterAnalysisError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:  # of a data folder that is full, read-only or not there
+        click.echo(f"error: {error.filename or 'the disk'}: {error.strerror or error}", err=True)
+        sys.exit(2)
     except ValidationError as error:  # of the settings: each fault names its setting
         for fault in error.errors():
             click.echo(f"error: setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}", err=True)
