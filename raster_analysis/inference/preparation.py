@@ -12,9 +12,11 @@ from pydantic import TypeAdapter
 from raster_analysis.errors import ModelError
 from raster_analysis.grid import Window
 from raster_analysis.inference.arguments import ArgumentValues, parse_arguments
+from raster_analysis.inference.merge import OutputValues
 from raster_analysis.inference.tiling import Tiling, blocks_of, choose_tiling, memory_bill
 from raster_analysis.inputs import ProcessingContext
 from raster_analysis.model_info import Engine, ModelInfo, Task
+from raster_analysis.pixels import Pixels
 from raster_analysis.seams import RasterReader, RasterView
 from raster_analysis.tool import Context, Plan
 
@@ -83,7 +85,11 @@ def check_request(
         )
     values = parse_arguments(info, arguments)
     values = replace(values, batch_size=values.batch_size or processing.batch_size)
-    _choose_tiling(info, (info.tile_height, info.tile_width), values, memory_limit=memory_limit)
+    if task is Task.PIXELS:
+        # Values that fit no raster would else show only after the first block.
+        OutputValues.of(info)
+    blends = task is Task.PIXELS and processing.merge == "blend"
+    _choose_tiling(info, (info.tile_height, info.tile_width), values, memory_limit=memory_limit, probabilities=blends)
     return values
 
 
@@ -121,7 +127,10 @@ def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
     values = check_request(info, request.task, request.arguments, processing=processing, memory_limit=limit)
     view = context.rasters.view(raster, info.bands, processing, context.handles.get("context.mask"))
     shape = (view.grid.height, view.grid.width)
-    tiling = _choose_tiling(info, shape, values, memory_limit=limit, sample_bytes=np.dtype(view.dtype).itemsize)
+    tiling = _choose_tiling(
+        info, shape, values,
+        memory_limit=limit, sample_bytes=np.dtype(view.dtype).itemsize, probabilities=request.blends,
+    )  # fmt: skip
     value_range = context.rasters.describe(raster).value_range
     wanted = replace(_wanted_engine(request, values, tiling), threads=context.threads)
     with context.rasters.open(view) as reader:
@@ -142,6 +151,7 @@ def _choose_tiling(
     *,
     memory_limit: int,
     sample_bytes: int = 1,
+    probabilities: bool,
 ) -> Tiling:
     return choose_tiling(
         info,
@@ -151,6 +161,7 @@ def _choose_tiling(
         batch_size=values.batch_size,
         memory_limit=memory_limit,
         sample_bytes=sample_bytes,
+        probabilities=probabilities,
     )
 
 
@@ -172,16 +183,31 @@ def _wanted_engine(request: Request, values: ArgumentValues, tiling: Tiling) -> 
 
 
 def read_samples(reader: RasterReader, info: ModelInfo, tiling: Tiling) -> npt.NDArray[np.generic]:
-    """Return up to `SAMPLE_TILES` tiles spread over the diagonal, `(n, bands, rows, cols)`; always the same ones.
+    """Return up to `SAMPLE_TILES` tiles spread over the grid, `(n, bands, rows, cols)`; always the same ones.
 
-    Where the model takes any tile they are small: a comparison costs fp32, and a quarter of a million
-    pixels settle a share of 99.9 %.
+    Tiles without a valid pixel are never among them. Where the model takes any tile they are small: a
+    comparison costs fp32, and a quarter of a million pixels settle a share of 99.9 %.
     """
+    best: list[Pixels] = []
+    for window in _sample_windows(info, tiling):
+        best.append(reader.read(window))
+        # Nodata agrees with itself in any precision: it must not settle one.
+        best = sorted((pixels for pixels in best if pixels.mask.any()), key=lambda p: -int(p.mask.sum()))[:SAMPLE_TILES]
+        if len(best) == SAMPLE_TILES and 2 * best[-1].mask.sum() >= best[-1].window.size:
+            break
+    if not best:
+        return np.empty((0, len(info.bands), window.height, window.width), reader.view.dtype)
+    return np.stack([pixels.data for pixels in best])
+
+
+def _sample_windows(info: ModelInfo, tiling: Tiling) -> list[Window]:
+    """Return the windows to look at: the diagonal first, which is enough for most rasters."""
     height, width = tiling.tile_height, tiling.tile_width
     if info.variable_tile:
         small = -(-SAMPLE_PX // info.tile_multiple) * info.tile_multiple
         height, width = min(height, small), min(width, small)
     rows = np.linspace(0, max(0, tiling.grid_height - height), SAMPLE_TILES, dtype=int)
     cols = np.linspace(0, max(0, tiling.grid_width - width), SAMPLE_TILES, dtype=int)
-    corners = sorted({(int(row), int(col)) for row, col in zip(rows, cols, strict=True)})
-    return np.stack([reader.read(Window(row, col, height, width)).data for row, col in corners])
+    order = range(SAMPLE_TILES)
+    places = [(int(rows[i]), int(cols[(i + turn) % SAMPLE_TILES])) for turn in order for i in order]
+    return [Window(row, col, height, width) for row, col in dict.fromkeys(places)]

@@ -37,6 +37,7 @@ def choose_tiling(
     batch_size: int | None = None,
     memory_limit: int,
     sample_bytes: int = 4,
+    probabilities: bool = False,
 ) -> Tiling:
     """Return the tiling for a model and a grid of `(height, width)` pixels.
 
@@ -44,17 +45,19 @@ def choose_tiling(
     chosen: for a model that takes any tile, the tile that computes the fewest pixels within
     `memory_limit` and is no smaller than the package's own; the padding that the package's context
     needs, or its default; a batch of as many pixels as the package's own. A batch the network fixes
-    always holds. Raises BudgetError when even one tile at a time does not fit.
+    always holds. `sample_bytes` and `probabilities` are those of the bill, which the tile must fit.
+    Raises BudgetError when even one tile at a time does not.
     """
     wish = _Wish(tile_size, padding, batch_size)
     faults = _faults(info, wish)
     if faults:
         raise ParameterError(faults)
     tilings = [_tiling(info, grid_shape, wish, shape) for shape in _tile_shapes(info, wish, max(grid_shape))]
-    fitting = [tiling for tiling in tilings if memory_need(tiling, info, sample_bytes).total <= memory_limit]
+    needs = [memory_need(tiling, info, sample_bytes, probabilities=probabilities) for tiling in tilings]
+    fitting = [tiling for tiling, need in zip(tilings, needs, strict=True) if need.total <= memory_limit]
     if not fitting:
         smallest = tilings[0] if batch_size or info.fixed_batch else replace(tilings[0], batch_size=1)
-        memory_bill(smallest, info, sample_bytes, memory_limit)
+        memory_bill(smallest, info, sample_bytes, memory_limit, probabilities=probabilities)
         fitting = [smallest]
     # Tiles come in order of size, so this is the smallest that is good enough; it may also fit the grid better.
     least = min(tiling.waste for tiling in fitting)
