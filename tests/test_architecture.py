@@ -17,7 +17,7 @@ PACKAGES = {"dlpk": ROOT / "dlpk", "raster_analysis": ROOT / "raster_analysis", 
 RANKS: list[set[str]] = [
     {"dlpk"},
     {"settings", "errors"},
-    {"grid", "pixels", "detections", "handle", "inputs", "model_info", "seams", "tool", "task", "perform"},
+    {"grid", "pixels", "detections", "handle", "inputs", "model_info", "seams", "tool", "task", "perform", "greedy"},
     {"models", "rasters"},
     {"jobs", "executors", "inference", "portal", "layers"},
     {"tools"},

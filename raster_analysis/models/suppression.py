@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from raster_analysis.detections import Detections
+from raster_analysis.greedy import find_survivors
+
 Boxes = npt.NDArray[np.float64]
 
 
@@ -16,15 +19,10 @@ def suppress(
     A box goes when its intersection over union with a stronger kept one of its class is larger than
     `overlap`; equality keeps it.
     """
+    found = Detections(boxes_xyxy, scores.astype(np.float32), labels.astype(np.int32))
+    alive = find_survivors(found, overlap, lambda i, j: labels[i] == labels[j])
     order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(order):
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        rivals = labels[order] == labels[best]
-        too_close = rivals & (overlaps(boxes_xyxy[best], boxes_xyxy[order]) > overlap)
-        order = order[~too_close]
-    return np.array(kept, np.intp)
+    return order[alive[order]]
 
 
 def overlaps(box: Boxes, others: Boxes) -> npt.NDArray[np.float64]:

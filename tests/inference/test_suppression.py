@@ -6,8 +6,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raster_analysis import greedy
 from raster_analysis.detections import Detections
-from raster_analysis.inference import suppression
 from raster_analysis.inference.suppression import merge_blocks, suppress
 from raster_analysis.inference.tiles import Tiling
 
@@ -60,7 +60,7 @@ def same(left: Detections, right: Detections) -> bool:
 def test_what_stays_is_what_comparing_all_pairs_leaves(
     monkeypatch_session, chunk: int, found: Detections, limit: float, by_class: bool
 ) -> None:
-    monkeypatch_session.setattr(suppression, "CHUNK", chunk)
+    monkeypatch_session.setattr(greedy, "CHUNK", chunk)
     left = found
     if by_class:
         left = left.take(np.array(oracle(left, limit, lambda i, j: found.labels[i] == found.labels[j]), np.intp))
@@ -141,9 +141,9 @@ def test_nothing_merges_to_nothing() -> None:
 
 def test_very_many_features_are_compared_only_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
-    overlap = suppression._Features.overlap
+    overlap = greedy._Features.overlap
     monkeypatch.setattr(
-        suppression._Features, "overlap", lambda self, i, j: compared.append(len(i)) or overlap(self, i, j)
+        greedy._Features, "overlap", lambda self, i, j: compared.append(len(i)) or overlap(self, i, j)
     )
     random = np.random.default_rng(0)
     corners = random.random((20_000, 2)) * 20_000
