@@ -17,7 +17,7 @@ RasterAnalysisError
 │   └── OutputExists     the output is there already
 ├── BudgetError          the work does not fit: both figures are in the message
 ├── Cancelled            the job was asked to stop
-├── StoreError           the job store cannot be read or written at the moment
+├── StoreError           a database of the server cannot be read or written at the moment
 └── JobError             a job cannot do what was asked of it
     ├── SlotLost         the process that ran a task ended before it answered
     └── StaleFence       another claim of the same job has taken over
@@ -101,7 +101,7 @@ class Cancelled(RasterAnalysisError):
 
 
 class StoreError(RasterAnalysisError):
-    """The job store cannot be read or written at the moment: locked, full or damaged."""
+    """A database of the server cannot be read or written at the moment: locked, full, damaged or gone."""
 
 
 class JobError(RasterAnalysisError):

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from raster_analysis.errors import StaleFence, StoreError
 from raster_analysis.handle import Handle
+from raster_analysis.jobs.folders import JobFolders
 from raster_analysis.jobs.job import Job, JobStatus, transition
 from raster_analysis.jobs.rows import add_messages, read_messages, to_job, to_row
 from raster_analysis.jobs.tables import blocks, jobs, open_engine
@@ -77,8 +78,14 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open the SQLite file at `path`, made when missing; raises StoreError when it cannot be used."""
+        """Open the SQLite file at `path`, made in a new data folder; raises StoreError when it cannot be used."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Made anew, it would know none of these jobs, and their files would be swept away as nobody's.
+        if (not path.exists() or not path.stat().st_size) and JobFolders(path.parent / "jobs").jobs():
+            raise StoreError(
+                f"the job file {path.name} is missing or empty, but there are files of unfinished jobs; "
+                "restore it from a backup, or move the folder jobs away"
+            )
         return cls(open_engine(path))
 
     def close(self) -> None:

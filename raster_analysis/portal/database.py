@@ -24,8 +24,9 @@ from sqlalchemy import (
     event,
     select,
 )
+from sqlalchemy.exc import DatabaseError
 
-from raster_analysis.errors import RasterAnalysisError
+from raster_analysis.errors import RasterAnalysisError, StoreError
 
 SCHEMA_VERSION = 1
 # Longer than any transaction here; a command beside the server may hold the lock for a moment.
@@ -121,10 +122,16 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._engine = _create_engine(path)
-        with self.write() as connection:
-            _check_version(connection, path.name)
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        try:
+            with self.write() as connection:
+                _check_version(connection, path.name)
+                metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        except DatabaseError as error:
+            self.close()
+            raise StoreError(
+                f"{path.name} cannot be used ({error.orig}); restore it from a backup or move it away"
+            ) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -146,7 +147,8 @@ class Items:
         """Remove a data file that was placed and is not wanted after all."""
         file = self._folder / data.item_id / data.file
         file.unlink(missing_ok=True)
-        if not any(file.parent.iterdir()):
+        # Not empty while the item has another file, gone when the item was deleted meanwhile.
+        with contextlib.suppress(OSError):
             file.parent.rmdir()
 
     def select(

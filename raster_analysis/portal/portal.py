@@ -13,7 +13,7 @@ from typing import Any, Literal
 from argon2 import PasswordHasher
 from pydantic import JsonValue
 
-from raster_analysis.errors import AccessError, InputError, NotPermitted
+from raster_analysis.errors import AccessError, InputError, NotPermitted, StoreError
 from raster_analysis.handle import Handle
 from raster_analysis.portal import files
 from raster_analysis.portal.binding import Binder
@@ -59,7 +59,9 @@ class Portal:
 
     def __init__(self, settings: Settings, *, hasher: PasswordHasher | None = None, clock: Clock = now_ms) -> None:
         folder = settings.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        # Hashes of passwords and everybody's files: no other account of this machine has a business here.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_complete(folder)
         self.settings = settings
         self._lock: int | None = None
         self.database = Database(folder / "portal.sqlite")
@@ -70,7 +72,7 @@ class Portal:
         self.folders = Folders(self.database, clock=clock)
         self.items = Items(self.database, folder / "items", clock=clock)
         self.services = Services(self.database, self.items)
-        self.stores = Stores(settings.stores)
+        self.stores = Stores(settings.stores, private=folder)
         self.packages = Packages(folder / "packages")
         self.uploads = Uploads(folder / "uploads", settings.upload_limit)
         self._publisher = Publisher(
@@ -171,3 +173,14 @@ def _resolve(path: Path, title: str, kind: Literal["raster", "features"]) -> Han
         return resolve(str(path), title=title)
     except AccessError:  # its message names the path, which is the server's own here
         raise AccessError(f"{title!r} does not exist or is inaccessible") from None
+
+
+def _check_complete(folder: Path) -> None:
+    """Refuse a folder with items and no database: made anew, it would have all files swept away as nobody's."""
+    database, files_of_items = folder / "portal.sqlite", folder / "items"
+    is_gone = not database.exists() or not database.stat().st_size
+    if is_gone and files_of_items.is_dir() and any(files_of_items.iterdir()):
+        raise StoreError(
+            "portal.sqlite is missing or empty, but there are files of items; "
+            "restore it from a backup, or move the folder items away"
+        )

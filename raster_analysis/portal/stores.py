@@ -17,12 +17,16 @@ _LONGEST_URI = 1024
 
 
 class Stores:
-    """Registered folders by name. The same name serves `/fileShares/<name>` and `/rasterStores/<name>`."""
+    """Registered folders by name. The same name serves `/fileShares/<name>` and `/rasterStores/<name>`.
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
+    Nothing in the `private` folder is in any store, so that a store above it shows nobody's items.
+    """
+
+    def __init__(self, folders: Mapping[str, Path], *, private: Path | None = None) -> None:
         for name, folder in folders.items():
             _check_store(name, folder)
         self._folders = {name: folder.resolve() for name, folder in folders.items()}
+        self._private = private.resolve() if private else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -33,12 +37,12 @@ class Stores:
         """Return the file or folder that a store path names, all links followed and still inside its store.
 
         Raises InputError for text that is no store path, and AccessError, the same one, for an
-        unknown store, a missing file and a link that leads outside.
+        unknown store, a missing file, one that is private and a link that leads outside.
         """
         store, parts = _split(uri)
         root = self._folders.get(store)
         found = _beneath(root, parts) if root else None
-        if found is None:
+        if found is None or (self._private and found.is_relative_to(self._private)):
             raise AccessError(f"{uri!r} does not exist or is inaccessible")
         return found
 

@@ -191,3 +191,14 @@ def test_a_locked_file_is_waited_for_then_named(store: Store, tmp_path: Path, mo
     connection.close()
     assert add(impatient).id
     impatient.close()
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_missing_job_file_is_not_made_anew_beside_files_of_jobs(tmp_path: Path, content: bytes | None) -> None:
+    folder = tmp_path / "jobs" / ("j" + "0" * 32)
+    folder.mkdir(parents=True)
+    if content is not None:
+        (tmp_path / "jobs.sqlite").write_bytes(content)
+    with pytest.raises(StoreError, match=r"jobs\.sqlite is missing or empty.*restore it"):
+        Store.open(tmp_path / "jobs.sqlite")
+    assert folder.exists()

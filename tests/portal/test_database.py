@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from raster_analysis.errors import BudgetError, InputError, RasterAnalysisError
+from raster_analysis.errors import BudgetError, InputError, RasterAnalysisError, StoreError
 from raster_analysis.portal import database
 from raster_analysis.portal.database import Database
+from raster_analysis.portal.portal import Portal, Settings
 from raster_analysis.portal.uploads import Uploads
 
 
@@ -76,3 +77,25 @@ def test_uploads_stop_at_their_limit_and_at_a_full_disk(tmp_path: Path, monkeypa
     with pytest.raises(BudgetError, match="room for 1 bytes"), uploads.receive(io.BytesIO(b"xx")):
         pass
     assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_files_of_items_are_not_taken_for_left_overs_when_the_database_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    item = folder / "items" / ("0" * 32)
+    item.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"portal\.sqlite is missing or empty.*restore it"):
+        Portal(Settings(folder, "https://gis.example"))
+    assert item.exists()
+    assert not (folder / "portal.sqlite").exists()
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "portal.sqlite").write_text("this is no database, whatever its name says")
+    with pytest.raises(StoreError, match=r"portal\.sqlite cannot be used"):
+        Portal(Settings(tmp_path, "https://gis.example"))
+    assert (tmp_path / "portal.sqlite").read_text().startswith("this is no database")
+
+
+def test_a_new_data_folder_is_for_the_server_alone(tmp_path: Path) -> None:
+    Portal(Settings(tmp_path / "data", "https://gis.example")).close()
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0

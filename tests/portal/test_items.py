@@ -217,3 +217,15 @@ def test_safe_names_hold_nothing_that_headers_or_shells_read(name: str) -> None:
 )
 def test_safe_names_by_example(name: str, safe: str) -> None:
     assert safe_name(name) == safe
+
+
+def test_a_file_placed_for_an_item_that_was_deleted_meanwhile_is_discarded(
+    portal: Portal, alice: User, tmp_path: Path
+) -> None:
+    source = tmp_path / "result.tif"
+    source.touch()
+    item = portal.items.add(portal.items.draft("alice", "Image", "Gone"))
+    data = portal.items.place(item.id, source, "result.tif")
+    portal.items.delete(item.id, alice)
+    portal.items.discard(data)
+    assert not list((portal.settings.folder / "items").iterdir())

@@ -108,3 +108,16 @@ def test_stores_are_checked_when_registered(tmp_path: Path) -> None:
         Stores({"images": tmp_path / "missing"})
     with pytest.raises(InputError, match="not usable"):
         Stores({"a/b": tmp_path})
+
+
+def test_what_is_private_to_the_server_is_in_no_store(tmp_path: Path) -> None:
+    private = tmp_path / "data"
+    (private / "items").mkdir(parents=True)
+    (private / "items" / "hers.tif").touch()
+    (tmp_path / "mine.tif").touch()
+    (tmp_path / "link.tif").symlink_to(private / "items" / "hers.tif")
+    stores = Stores({"all": tmp_path, "inner": private / "items"}, private=private)
+    assert stores.locate("/fileShares/all/mine.tif").name == "mine.tif"
+    for uri in ("all/data/items/hers.tif", "all/data", "all/link.tif", "inner/hers.tif"):
+        with pytest.raises(AccessError):
+            stores.locate(f"/fileShares/{uri}")

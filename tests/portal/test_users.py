@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time as clock
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,3 +125,21 @@ def test_guessing_is_slowed_down_for_the_guesser_only() -> None:
     guard.check("10.0.0.1", "bob")
     now = throttle.WINDOW_MS + 1
     guard.check("10.0.0.1", "alice")
+
+
+def test_other_spellings_of_a_name_are_guesses_at_the_same_user() -> None:
+    guard = Throttle(clock=lambda: 0)
+    for n in range(throttle.FAILURES):
+        guard.count_failure("10.0.0.1", "alice" if n % 2 else "ALICE")
+    with pytest.raises(TooManyLogins):
+        guard.check("10.0.0.1", "Alice")
+
+
+def test_failures_with_very_long_names_take_no_more_memory_than_others() -> None:
+    guard = Throttle(clock=lambda: 0)
+    tracemalloc.start()
+    for n in range(100):
+        guard.count_failure("10.0.0.1", f"{n}" * 100_000)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1_000_000
