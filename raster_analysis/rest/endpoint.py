@@ -15,7 +15,7 @@ from raster_analysis.errors import TokenRequired
 from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
 from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
-from raster_analysis.rest.fields import Fields, read_fields
+from raster_analysis.rest.fields import BodyLimits, Fields, read_fields
 from raster_analysis.rest.formats import Answer, Format, choose_format, json_response
 from raster_analysis.rest.pages import Pages, Visit
 
@@ -50,7 +50,7 @@ class Endpoint:
     changes: bool = False
     """Whether the request changes something: a browser session must post it with a CSRF token."""
     limit: int | None = None
-    """Largest body in bytes, when it is not that of an ordinary form."""
+    """Largest body with files in bytes, for users, when it is not that of an ordinary form."""
     default_format: Format = Format.HTML
     methods: tuple[str, ...] = field(default=("GET", "POST"))
     """Clients post to read-only resources too (contract 1.13)."""
@@ -69,12 +69,25 @@ class Desk:
 
         async def serve(request: Request) -> Response:
             try:
-                async with read_fields(request, endpoint.limit or self.form_limit) as fields:
+                limits = await self._limits(endpoint, request)
+                async with read_fields(request, limits) as fields:
                     return await run_in_threadpool(self._answer, endpoint, request, fields)
             except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
                 return self.refuse(request, _fields_of_unreadable(request), error)
 
         return Route(endpoint.path, serve, methods=list(endpoint.methods))
+
+    async def _limits(self, endpoint: Endpoint, request: Request) -> BodyLimits:
+        """Return how much to read: gigabytes only from those who said before the body who they are.
+
+        Raises InvalidToken for a bad token in a header or in the query, and NotPermitted.
+        """
+        # The cookie counts for a browser's form; its CSRF token is checked once the form is read.
+        credentials = credentials_of(request, request.query_params, html=True)
+        if endpoint.limit is None or credentials == Credentials():
+            return BodyLimits(self.form_limit, self.form_limit)
+        visitor = await run_in_threadpool(admit, endpoint.policy, credentials, self.identities)
+        return BodyLimits(self.form_limit, endpoint.limit if visitor else self.form_limit)
 
     def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response:
         visit = Visit(request.url.path)

@@ -15,7 +15,10 @@ from starlette.types import Message, Receive
 from dlpk.strict_json import JsonFault, parse
 from raster_analysis.rest.envelope import Refusal
 
-_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_WITH_FILES = "multipart/form-data"
+_FORMS = ("application/x-www-form-urlencoded", _WITH_FILES)
+_MOST_FIELDS = 200
+"""Far above the parameters of any task; each field of an upload may be as long as a whole form (guess)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,28 @@ class Fields:
     files: Mapping[str, UploadFile] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How large a request may be, in bytes."""
+
+    text: int
+    """A body without files, and each field beside files: these are held in memory."""
+    files: int
+    """A body with files, which go to the disk."""
+
+
 @asynccontextmanager
-async def read_fields(request: Request, limit: int) -> AsyncIterator[Fields]:
-    """Read query and form of a request of at most `limit` bytes; its files live as long as the context."""
+async def read_fields(request: Request, limits: BodyLimits) -> AsyncIterator[Fields]:
+    """Read query and form of a request; its files live as long as the context."""
     query = _unique(request.query_params.multi_items())
     if request.method in ("GET", "HEAD"):
         yield Fields(query)
         return
-    limited = Request(request.scope, _stop_at(request, limit))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    limited = Request(request.scope, _stop_at(request, limits.files if kind == _WITH_FILES else limits.text))
     if kind in _FORMS:
         try:
-            form = await limited.form(max_part_size=limit)
+            form = await limited.form(max_fields=_MOST_FIELDS, max_part_size=limits.text)
         except HTTPException as error:
             raise Refusal(400, f"The form cannot be read: {error.detail}") from None
         try:
@@ -69,7 +82,9 @@ def _stop_at(request: Request, limit: int) -> Receive:
 
 def _too_large(limit: int) -> Refusal:
     # Code 413 in an envelope: a real HTTP 413 would be sent again five times (contract 2.4).
-    return Refusal(413, f"The request is larger than the {limit:,} bytes allowed here.")
+    return Refusal(
+        413, f"The request is larger than the {limit:,} bytes allowed here; for uploads, send the token in a header."
+    )
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -204,3 +204,32 @@ def test_there_are_no_cors_headers(client: TestClient) -> None:
     answer = client.get(TOOLBOX, params={"f": "json"}, headers={"Origin": "https://evil.example"})
 
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_large_body_is_taken_only_from_somebody_who_showed_a_token_first(
+    client: TestClient, token: dict[str, str]
+) -> None:
+    url, file = "/portal/sharing/rest/content/users/alice/addItem?f=json", {"file": ("big.pdf", b"x" * 3 * 1024**2)}
+    form = {"type": "PDF", "title": "Large"}
+    assert client.post(url, data=form, files=file).json()["error"]["code"] == 413
+    # A token that comes within the body comes too late: it may stand behind the file.
+    assert client.post(url, data={"token": token["alice"], **form}, files=file).json()["error"]["code"] == 413
+    assert client.post(f"{url}&token=unknown", data=form, files=file).json()["error"]["code"] == 498
+    assert client.post(f"{url}&token={token['alice']}", data=form, files=file).json()["success"]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "multipart/form-data"])
+def test_text_stays_small_where_files_may_be_large(client: TestClient, alice: dict[str, str], kind: str) -> None:
+    text = b"a" * 3 * 1024**2
+    bodies = {
+        "application/x-www-form-urlencoded": b"type=PDF&title=" + text,
+        "application/json": b'{"type": "PDF", "title": "' + text + b'"}',
+        "multipart/form-data": b'--x\r\nContent-Disposition: form-data; name="title"\r\n\r\n' + text + b"\r\n--x--\r\n",
+    }
+    answer = client.post(
+        "/portal/sharing/rest/content/users/alice/addItem?f=json",
+        content=bodies[kind],
+        headers={**alice, "Content-Type": kind + ("; boundary=x" if kind.startswith("multipart") else "")},
+    ).json()
+    # Refused for its size, and not for what it says after all of it was held in memory.
+    assert re.search(r"larger than the 2,097,152 bytes|exceeded maximum size of 2048KB", answer["error"]["message"])
