@@ -122,7 +122,7 @@ def main() -> None:
 def _measure(server: LiveServer, options: argparse.Namespace) -> None:
     client = server.client()
     job = client.submit("ClassifyPixelsUsingDeepLearning", FORM)
-    until(lambda: server.files(job))
+    until(lambda: server.files(job) or client.get(job)["jobStatus"] == "esriJobFailed")
     command = [sys.executable, __file__, *sys.argv[1:], f"--job={job}", f"--token={client.token}"]
     command += ["--certificate", str(server.certificate)] if server.certificate else []
     submits_ms = []
