@@ -198,14 +198,27 @@ class ProcessingContext(_Composite):
 
 
 def _text_values(value: object) -> object:
-    """Turn `name value;name value` (desktop tools) and JSON numbers into a dict of text."""
-    if isinstance(value, str) and not value.lstrip().startswith("{"):
+    """Turn `name value;name value` (desktop tools) and JSON numbers into a dict of text; null is an empty one."""
+    if isinstance(value, str) and not value.lstrip().startswith(("{", "[")):
         pairs = [pair.strip().partition(" ") for pair in value.split(";") if pair.strip()]
         return {name: text.strip() for name, _, text in pairs}
     parsed: Any = parse_composite(value)
     if isinstance(parsed, dict):
-        return {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in parsed.items()}
+        return {str(k): _text_of(v) for k, v in parsed.items()}
     return parsed
+
+
+def _text_of(value: JsonValue) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _context_object(value: object) -> object:
+    # A bare text would read as the path of something, and all that it asks for would be ignored.
+    if isinstance(value, str) and value.strip() and not value.lstrip().startswith(("{", "[")):
+        raise ValueError('want a JSON object, e.g. {"cellSize": 2}')
+    return parse_composite(value) or {}
 
 
 RasterInput = Annotated[DataReference, BeforeValidator(parse_composite)]
@@ -217,6 +230,6 @@ OutputName = Annotated[
         lambda v: {"name": v} if isinstance(v, str) and v.strip() and v.lstrip()[0] not in "{/" else parse_composite(v)
     ),
 ]
-ContextInput = Annotated[ProcessingContext, BeforeValidator(lambda v: parse_composite(v) or {})]
+ContextInput = Annotated[ProcessingContext, BeforeValidator(_context_object)]
 ModelArguments = Annotated[dict[str, str], BeforeValidator(lambda v: _text_values(v) or {})]
 """Model arguments by name. Values stay text, the form in which clients send them (dlpk 4.7)."""

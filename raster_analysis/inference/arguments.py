@@ -41,11 +41,12 @@ def parse_arguments(info: ModelInfo, given: Mapping[str, str]) -> ArgumentValues
     values: dict[str, int | float | bool | str] = {}
     faults: list[str] = []
     for name, text in given.items():
-        if not text.strip():
-            continue
         argument = find_argument(info, name)
+        # Looked for first: a text without a value may be another spelling of all of them.
         if argument is None:
             faults.append(_unknown(name, info))
+            continue
+        if not text.strip():
             continue
         try:
             values[argument.name] = _convert(argument, text.strip())
