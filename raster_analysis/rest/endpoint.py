@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -18,6 +20,9 @@ from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
 from raster_analysis.rest.fields import BodyLimits, Fields, read_fields
 from raster_analysis.rest.formats import Answer, Format, choose_format, json_response
 from raster_analysis.rest.pages import Pages, Visit
+
+_SIGN_INS = 2
+"""Threads that check passwords; users.py hashes no more at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class Endpoint:
     limit: int | None = None
     """Largest body with files in bytes, for users, when it is not that of an ordinary form."""
     default_format: Format = Format.HTML
+    signs_in: bool = False
+    """Whether passwords are checked here."""
     methods: tuple[str, ...] = field(default=("GET", "POST"))
     """Clients post to read-only resources too (contract 1.13)."""
 
@@ -63,6 +70,8 @@ class Desk:
     identities: Identities
     pages: Pages
     form_limit: int
+    sign_ins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_SIGN_INS))
+    """A line of their own: fifty sign-ins would take every thread for seconds, and polls would stand still."""
 
     def route(self, endpoint: Endpoint) -> Route:
         """Return the route that serves an endpoint."""
@@ -71,7 +80,8 @@ class Desk:
             try:
                 limits = await self._limits(endpoint, request)
                 async with read_fields(request, limits) as fields:
-                    return await run_in_threadpool(self._answer, endpoint, request, fields)
+                    line = self.sign_ins if endpoint.signs_in else None
+                    return await run_sync(self._answer, endpoint, request, fields, limiter=line)
             except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
                 return self.refuse(request, _fields_of_unreadable(request), error)
 

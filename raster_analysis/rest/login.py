@@ -30,7 +30,7 @@ class Login:
     def endpoints(self) -> list[Endpoint]:
         """Return the routes for signing in and out."""
         return [
-            Endpoint(LOGIN, self.login, Policy.OPEN),
+            Endpoint(LOGIN, self.login, Policy.OPEN, signs_in=True),
             Endpoint(LOGOUT, self.logout, Policy.OPEN, changes=True, methods=("POST",)),
         ]
 

@@ -63,7 +63,7 @@ class OAuth:
         """Return the routes; the path of `signin` has no `/rest`."""
         return [
             Endpoint(f"{SHARING}/rest/oauth2/authorize", self.authorize, Policy.OPEN),
-            Endpoint(_SIGN_IN, self.sign_in, Policy.OPEN, methods=("POST",)),
+            Endpoint(_SIGN_IN, self.sign_in, Policy.OPEN, signs_in=True, methods=("POST",)),
             Endpoint(f"{SHARING}/rest/oauth2/token", self.token, Policy.OPEN, default_format=Format.JSON),
         ]
 

@@ -60,7 +60,7 @@ class Sharing:
             Endpoint(rest, self.root, Policy.OPEN),
             Endpoint(f"{rest}/", self.root, Policy.OPEN),
             Endpoint(f"{rest}/info", self.info, Policy.OPEN),
-            Endpoint(f"{rest}/generateToken", self.generate_token, Policy.OPEN),
+            Endpoint(f"{rest}/generateToken", self.generate_token, Policy.OPEN, signs_in=True),
             Endpoint(f"{rest}/portals/self/isServiceNameAvailable", self.is_service_name_available, Policy.USER),
             Endpoint(f"{rest}/portals/{{id}}", self.self_, Policy.ANYONE),
             Endpoint(f"{rest}/community/self", self.community_self, Policy.USER),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from raster_analysis.app import Rooms
+from raster_analysis.errors import BadCredentials
 from raster_analysis.rest.access import SESSION_COOKIE, Policy
 from raster_analysis.rest.endpoint import Endpoint
 
@@ -233,3 +236,26 @@ def test_text_stays_small_where_files_may_be_large(client: TestClient, alice: di
     ).json()
     # Refused for its size, and not for what it says after all of it was held in memory.
     assert re.search(r"larger than the 2,097,152 bytes|exceeded maximum size of 2048KB", answer["error"]["message"])
+
+
+def test_many_who_sign_in_keep_nobody_else_waiting(
+    client: TestClient, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_verify = Event()
+
+    def verify(_name: str, _password: str) -> None:
+        assert may_verify.wait(30)
+        raise BadCredentials("Unable to generate token.")
+
+    monkeypatch.setattr(rooms.portal.users, "verify", verify)
+    monkeypatch.setattr(rooms.portal.throttle, "check", lambda *_: None)
+    form = {"f": "json", "username": "stranger", "password": "guess", "redirect_uri": client.base_url}
+    with ThreadPoolExecutor(61) as threads:
+        paths = ("/portal/sharing/rest/generateToken", "/arcgis/rest/login")
+        signing_in = [threads.submit(client.post, paths[n % 2], data=form) for n in range(60)]
+        try:
+            assert threads.submit(client.get, "/livez").result(10).text == "ok\n"
+            assert not any(attempt.done() for attempt in signing_in)
+        finally:
+            may_verify.set()
+        assert all(attempt.result().status_code == 200 for attempt in signing_in)
