@@ -93,9 +93,14 @@ def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: T
         or ProcessExecutor(_SLOT_ENTRY, [{**GDAL_ENVIRONMENT, **slot} for slot in settings.slot_environments()]),
         portal,
         settings.data,
-        policy=Policy(retention=dt.timedelta(days=settings.job_retention_days)),
+        policy=_policy(settings),
     )
     return Rooms(settings, portal, store, dispatcher)
+
+
+def _policy(settings: Settings) -> Policy:
+    limit_s = settings.job_limit_hours * 3600 if settings.job_limit_hours else None
+    return Policy(dt.timedelta(days=settings.job_retention_days), limit_s)
 
 
 def create_app(settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS) -> Starlette:
@@ -180,7 +185,7 @@ def _checks(rooms: Rooms) -> Checks:
 
 
 def _gauges(rooms: Rooms, answers: Mapping[int, int]) -> dict[str, float]:
-    jobs = Counter(job.status.value for job in rooms.store.unfinished())
+    jobs = rooms.store.count_unfinished()
     return {
         "slots": rooms.dispatcher.executor.slots,
         "disk_free_bytes": shutil.disk_usage(rooms.settings.data).free,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,9 +26,9 @@ class Settings(BaseSettings):
     """Plain HTTP instead of TLS, for use behind a proxy; ArcGIS clients insist on TLS."""
     base_url: str | None = None
     """Where clients reach the server; every URL in an answer begins with it, never with a Host header."""
-    certificate: Path | None = None
+    certificate: FilePath | None = None
     """PEM chain to use instead of the self-signed one; wants `key` as well."""
-    key: Path | None = None
+    key: FilePath | None = None
     portal_name: str = "Raster Analysis"
     stores: dict[str, Path] = Field(default_factory=dict)
     """Folders that requests may name: `/fileShares/<name>/...`; in the environment a JSON object."""
@@ -41,10 +41,10 @@ class Settings(BaseSettings):
     """GPUs that get a worker process of their own, e.g. `0` and `1`. Without any, workers use what they find."""
     memory_limit: ByteSize = ByteSize(1400 * 1024**2)
     """Working memory of one slot above its loaded model, e.g. `6GiB`."""
-    allow_untrusted_code: bool = False
-    """Whether packages that carry Python code may run."""
     job_retention_days: float = Field(default=30, gt=0)
     """How long finished jobs and their messages are kept."""
+    job_limit_hours: float | None = Field(default=None, gt=0)
+    """A job that runs longer ends as timed out."""
 
     form_limit: ByteSize = ByteSize(2 * 1024**2)
     """Largest request without files; room for a mask polygon of some 50,000 vertices."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from raster_analysis.errors import RasterAnalysisError
 
@@ -22,6 +23,9 @@ def user_errors() -> Iterator[None]:
         sys.exit(2)
     except OSError as error:  # of a data folder that is full, read-only or not there
         click.echo(f"error: {error.filename or 'the disk'}: {error.strerror or error}", err=True)
+        sys.exit(2)
+    except SettingsError as error:  # text in the environment that is not JSON
+        click.echo(f"error: {error}: {error.__cause__}", err=True)
         sys.exit(2)
     except ValidationError as error:  # of the settings: each fault names its setting
         for fault in error.errors():

@@ -168,6 +168,12 @@ class Store:
         """Return every job that is not in a final state, oldest first."""
         return self._select(sa.select(jobs).where(jobs.c.status.not_in(_FINAL)).order_by(jobs.c.seq))
 
+    def count_unfinished(self) -> dict[str, int]:
+        """Return how many jobs are in each state but the final ones."""
+        query = sa.select(jobs.c.status, sa.func.count()).where(jobs.c.status.not_in(_FINAL)).group_by(jobs.c.status)
+        with self._transaction() as connection:
+            return {status: count for status, count in connection.execute(query)}
+
     def of_user(self, user: str, *, limit: int = 100, before: str | None = None) -> list[Job]:
         """Return a user's jobs, newest first; `before` is the id of the last job of the page before."""
         query = sa.select(jobs).where(jobs.c.user == user).order_by(jobs.c.seq.desc()).limit(limit)

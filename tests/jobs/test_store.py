@@ -202,3 +202,10 @@ def test_a_missing_job_file_is_not_made_anew_beside_files_of_jobs(tmp_path: Path
     with pytest.raises(StoreError, match=r"jobs\.sqlite is missing or empty.*restore it"):
         Store.open(tmp_path / "jobs.sqlite")
     assert folder.exists()
+
+
+def test_unfinished_jobs_are_counted_by_state(store: Store) -> None:
+    for _ in range(3):
+        store.add(new_job("Count", {}, "ann", datetime.now(UTC)))
+    assert store.request_cancel(store.unfinished()[0].id)
+    assert store.count_unfinished() == {"submitted": 2, "cancelling": 1}

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from raster_analysis.settings import Settings
+from raster_analysis.user_errors import user_errors
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,22 @@ def test_every_setting_is_in_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "rest.md").read_text()
 
     assert [name for name in Settings.model_fields if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("STORES", "{bad", "stores"),
+        ("CERTIFICATE", "/nowhere.pem", "setting certificate: Path does not point to a file"),
+        ("PORT", "0", "setting port"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_no_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"RASTER_ANALYSIS_{name}", value)
+    with pytest.raises(SystemExit, match="2"), user_errors():
+        Settings()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
