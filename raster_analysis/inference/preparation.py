@@ -167,7 +167,8 @@ def _choose_tiling(
 
 def _wanted_engine(request: Request, values: ArgumentValues, tiling: Tiling) -> Engine:
     processing = request.processing
-    device = processing.device or {"CPU": "cpu", "GPU": "cuda", None: "auto"}[processing.processor_type]
+    # GPU is a wish that clients send by default; the job's messages say when there is none.
+    device = processing.device or ("cpu" if processing.processor_type == "CPU" else "auto")
     return Engine(
         device=device,
         precision=processing.precision,
