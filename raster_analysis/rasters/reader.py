@@ -116,10 +116,13 @@ class GdalReader:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        bands = NativeBands(self._stack.enter_context(open_raster(self.view.handle)), self.view)
-        self._source = (
-            Warper(bands, self.view, grid_of(bands.dataset)) if self.view.resample else _Shifted(bands, self.view)
-        )
+        # Nobody leaves what was not entered: the file must be closed here when the view does not fit it.
+        with ExitStack() as opening:
+            bands = NativeBands(opening.enter_context(open_raster(self.view.handle)), self.view)
+            self._source = (
+                Warper(bands, self.view, grid_of(bands.dataset)) if self.view.resample else _Shifted(bands, self.view)
+            )
+            self._stack = opening.pop_all()
         return self
 
     def __exit__(

@@ -14,6 +14,8 @@ from raster_analysis.inputs import ProcessingContext
 from raster_analysis.rasters.dataset import MAX_PIXELS
 from raster_analysis.rasters.reference import from_spatial_reference, project_bounds
 
+_LEAST_KEPT = 16
+"""A default grid of so many times fewer pixels than the raster is torn (guess: at 80 degrees north a third is left)."""
 _SAME_CELL = 1e-9
 """Relative difference up to which a cell size counts as the raster's own (text with 10 digits)."""
 
@@ -76,10 +78,12 @@ def _regrid(native: Grid, target_crs: str, cell: float | None, title: str) -> Gr
     """Return a north-up grid over the whole raster, anchored at its top-left corner."""
     xmin, ymin, xmax, ymax = project_bounds(native.bounds_xyxy, str(native.crs), target_crs, f"raster {title!r}")
     size = cell or _default_cell(native, target_crs)
-    rows, cols = ((length / size) for length in (ymax - ymin, xmax - xmin))
+    rows, cols = (length / size for length in (ymax - ymin, xmax - xmin))
     # One side at a time: an extent may still cut the area, but no grid can be made of an infinite side.
     _check_size(rows, 1, title)
     _check_size(1, cols, title)
+    if cell is None:
+        _check_continuous(native, rows * cols, title)
     height, width = (max(1, math.ceil(side - 1e-6)) for side in (rows, cols))
     return Grid(target_crs, Affine(size, 0, xmin, 0, -size, ymax), height, width)
 
@@ -90,6 +94,15 @@ def _check_size(rows: float, cols: float, title: str) -> None:
         raise BudgetError(
             f"raster {title!r} would become {rows:,.0f} x {cols:,.0f} pixels, {rows * cols:,.0f} in all (at most "
             f"{MAX_PIXELS:,}); give a larger cellSize, in units of the processing coordinate system, or an extent"
+        )
+
+
+def _check_continuous(native: Grid, pixels: float, title: str) -> None:
+    """Refuse what is torn apart: half of it would lie at the other end of the world, its cells be countries."""
+    if pixels * _LEAST_KEPT < native.window.size:
+        raise RasterError(
+            f"raster {title!r} has no simple counterpart in outSR: it crosses the antimeridian or a pole of it; "
+            "take another spatial reference, or split the raster"
         )
 
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
@@ -16,6 +19,7 @@ from raster_analysis.errors import InputChanged, RasterError
 from raster_analysis.grid import Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ProcessingContext
+from raster_analysis.rasters.reader import NativeBands
 from raster_analysis.rasters.resolver import resolve_raster
 from raster_analysis.rasters.source import GdalRasters
 
@@ -70,6 +74,24 @@ def test_any_window_is_the_whole_raster_with_nothing_around_it(
     place = window.shift(200, 200).slices
     assert np.array_equal(pixels.data, around[:, *place])
     assert np.array_equal(pixels.mask, around[0][place] > 0)
+
+
+def test_a_view_that_does_not_fit_its_raster_leaves_no_file_open(
+    make_raster: MakeRaster, rasters: GdalRasters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = rasters.view(make_raster(np.ones((1, 4, 4), np.uint8)), [0], ProcessingContext())
+    opened: list[NativeBands] = []
+
+    def remember(*arguments: Any) -> NativeBands:
+        opened.append(NativeBands(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr("raster_analysis.rasters.reader.NativeBands", remember)
+    between = replace(view.grid, transform=view.grid.transform @ Affine.translation(0.5, 0.5))
+    reader = rasters.open(replace(view, grid=between))
+    with pytest.raises(RasterError, match="own grid"), reader:
+        pass
+    assert opened[0].dataset.closed
 
 
 def test_a_view_of_an_extent_is_read_from_its_own_corner(make_raster: MakeRaster, rasters: GdalRasters) -> None:

@@ -120,6 +120,13 @@ def test_another_cell_size_keeps_the_top_left_corner(rasters: GdalRasters, scene
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul")
+def test_r10_a_raster_that_a_projection_tears_apart_is_refused(rasters: GdalRasters, make_raster: MakeRaster) -> None:
+    fiji = make_raster(np.ones((1, 64, 64), np.uint8), crs="EPSG:4326", transform=Affine(0.1, 0, 178, 0, -0.1, -15))
+    with pytest.raises(RasterError, match="antimeridian"):
+        rasters.view(fiji, [0], context(outSR={"wkid": 3857}))
+    assert rasters.view(fiji, [0], context(outSR={"wkid": 3460})).grid.width > 60  # Fiji's own
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e-300])
 def test_a_cell_size_that_makes_too_many_pixels_is_refused_with_figures(
     rasters: GdalRasters, scene: Handle, size: float
