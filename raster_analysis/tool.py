@@ -196,7 +196,15 @@ class Publication:
 class Portal(typing.Protocol):
     """What the dispatcher asks of the portal, in the server process."""
 
-    def bind(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+    def pin(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+        """Return the handles of models as they are when a job is submitted; quick, and only those known at once.
+
+        What happens to a model while its job waits does not touch the job then.
+        """
+
+    def bind(
+        self, tool: Tool[Any], parameters: Parameters, user: str, pinned: Mapping[str, Handle]
+    ) -> dict[str, Handle]:
         """Return a handle for each raster, feature, model and package parameter given, by wire name.
 
         Raises InputError (all faults collected) when one is missing, unsafe or not for this user.

@@ -34,7 +34,8 @@ class Calls:
         parameters = run.tool.parse(run.form)
         kept = self.store.kept(run.job_id)
         if kept is None:
-            return Prepared(parameters, self.portal.bind(run.tool, parameters, run.user))
+            pinned = self.store.pinned(run.job_id)
+            return Prepared(parameters, self.portal.bind(run.tool, parameters, run.user, pinned))
         return Prepared(parameters, kept.handles, kept.plan, self.folders.intact(run.job_id, kept.results))
 
     def sweep(self) -> None:

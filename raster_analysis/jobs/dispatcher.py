@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from raster_analysis.errors import InputError, JobError
+from raster_analysis.errors import InputError, JobError, RasterAnalysisError
+from raster_analysis.handle import Handle
 from raster_analysis.jobs.board import Board
 from raster_analysis.jobs.conductor import Conductor, Policy
 from raster_analysis.jobs.job import Job, JobStatus, new_job, transition
@@ -70,16 +71,24 @@ class Dispatcher:
         if tool not in self.tools:
             raise InputError(f"there is no tool {tool!r}; the tools are {', '.join(sorted(self.tools))}")
         job = new_job(tool, form, user, self.clock())
+        pinned = self._pin(tool, form, user)
         # On the board first: once it is stored it may be claimed, and the board must not go back from that.
         self._board.put(job)
         try:
-            self.store.add(job)
+            self.store.add(job, pinned)
         except BaseException:
             self._board.drop(job.id)
             raise
         self._conductor.hear_submitted(tool)
         _LOG.info("job %s: %s submitted", job.id, tool)
         return job
+
+    def _pin(self, tool: str, form: Mapping[str, JsonValue], user: str) -> dict[str, Handle]:
+        try:
+            return self.portal.pin(self.tools[tool], self.tools[tool].parse(form), user)
+        except RasterAnalysisError:
+            # Told in the job's messages: clients lose what submitJob itself says.
+            return {}
 
     def get(self, job_id: str) -> Job | None:
         """Return a job as it is now, from memory unless it finished long ago."""

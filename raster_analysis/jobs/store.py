@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -53,6 +54,7 @@ class _Adding:
     """A job on its way into the store."""
 
     job: Job
+    handles: str
     is_settled: bool = False
     error: Exception | None = None
 
@@ -92,9 +94,9 @@ class Store:
         """Close every connection."""
         self._engine.dispose()
 
-    def add(self, job: Job) -> None:
-        """Store a new job; it is on the disk when this returns."""
-        adding = _Adding(job)
+    def add(self, job: Job, pinned: Mapping[str, Handle] = MappingProxyType({})) -> None:
+        """Store a new job and what it pinned; it is on the disk when this returns."""
+        adding = _Adding(job, HANDLES.dump_json(dict(pinned)).decode())
         self._adding.append(adding)
         with self._writer:
             # Whoever waited for the lock before may have taken this job along: one fsync serves many submits.
@@ -159,6 +161,12 @@ class Store:
         results = tuple(BlockResult(b.position, b.file, b.sha256, b.statistics) for b in found)
         return Kept(PLAN.validate_json(row.plan), HANDLES.validate_json(row.handles), results)
 
+    def pinned(self, job_id: str) -> dict[str, Handle]:
+        """Return the handles that were stored with a job before it had a plan."""
+        with self._transaction() as connection:
+            text = connection.scalar(sa.select(jobs.c.handles).where(jobs.c.id == job_id))
+        return HANDLES.validate_json(text) if text else {}
+
     def get(self, job_id: str) -> Job | None:
         """Return a job with its messages."""
         found = self._select(sa.select(jobs).where(jobs.c.id == job_id))
@@ -172,7 +180,7 @@ class Store:
         """Return how many jobs are in each state but the final ones."""
         query = sa.select(jobs.c.status, sa.func.count()).where(jobs.c.status.not_in(_FINAL)).group_by(jobs.c.status)
         with self._transaction() as connection:
-            return {status: count for status, count in connection.execute(query)}
+            return dict(connection.execute(query).tuples().all())
 
     def of_user(self, user: str, *, limit: int = 100, before: str | None = None) -> list[Job]:
         """Return a user's jobs, newest first; `before` is the id of the last job of the page before."""
@@ -218,7 +226,9 @@ class Store:
         error = None
         try:
             with self._transaction(write="lasting") as connection:
-                connection.execute(jobs.insert(), [to_row(adding.job) for adding in some])
+                connection.execute(
+                    jobs.insert(), [{**to_row(adding.job), "handles": adding.handles} for adding in some]
+                )
                 for adding in some:
                     add_messages(connection, adding.job)
         except Exception as failure:  # noqa: BLE001 - raised again in the thread whose job it is

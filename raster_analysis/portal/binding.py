@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,11 +45,30 @@ class Binder:
         self._packages = packages
         self._resolve = resolve
 
-    def bind(self, tool: Tool[Any], parameters: Parameters, user: User) -> dict[str, Handle]:
-        """Return a handle for each reference, by wire name; raises ParameterError with every fault."""
-        handles: dict[str, Handle] = {}
+    def pin(self, tool: Tool[Any], parameters: Parameters, user: User) -> dict[str, Handle]:
+        """Return a handle for each model item whose package is kept, by wire name; raises InputError."""
+        pinned: dict[str, Handle] = {}
+        for asked in _asked(tool, parameters):
+            # A file in a store has to be read first, which takes longer than a client waits at submit.
+            if asked.kind is not Kind.MODEL or not (asked.reference.item_id or asked.reference.url):
+                continue
+            found = self._references.find(asked.reference, user)
+            if isinstance(found, Item) and found.package_digest and self._packages.has(found.package_digest):
+                pinned[asked.wire_name] = self._package_handle(found, found.title)
+        return pinned
+
+    def bind(
+        self, tool: Tool[Any], parameters: Parameters, user: User, pinned: Mapping[str, Handle]
+    ) -> dict[str, Handle]:
+        """Return a handle for each reference, by wire name; raises ParameterError with every fault.
+
+        What is `pinned` stays as it was when its user was asked about.
+        """
+        handles = dict(pinned)
         faults: list[str] = []
         for asked in _asked(tool, parameters):
+            if asked.wire_name in pinned:
+                continue
             try:
                 handles[asked.wire_name] = self._handle(asked, user)
             except InputError as error:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from argon2 import PasswordHasher
@@ -86,9 +87,15 @@ class Portal:
         """Return the URL that all URLs of the portal begin with."""
         return self.settings.base_url
 
-    def bind(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+    def pin(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+        """Return a handle for each model in the parameters whose package is kept already."""
+        return self._binder.pin(tool, parameters, self.users.get(user))
+
+    def bind(
+        self, tool: Tool[Any], parameters: Parameters, user: str, pinned: Mapping[str, Handle] = MappingProxyType({})
+    ) -> dict[str, Handle]:
         """Return a handle for each reference in the parameters; raises ParameterError with every fault."""
-        return self._binder.bind(tool, parameters, self.users.get(user))
+        return self._binder.bind(tool, parameters, self.users.get(user), pinned)
 
     def catalog(self, user: str) -> Catalog:
         """Return what tools may ask of the portal, with this user's rights."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,22 @@ class MemoryPortal:
     """What outputs become, by name, instead of their own value."""
     failure: Exception | None = None
     """What publishing raises."""
+    models: dict[str, Handle] = field(default_factory=dict)
+    """What jobs pin when they are submitted."""
     binds: int = 0
 
     def __post_init__(self) -> None:
         self.may_publish.set()
 
-    def bind(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+    def pin(self, tool: Tool[Any], parameters: Parameters, user: str) -> dict[str, Handle]:
+        return dict(self.models)
+
+    def bind(
+        self, tool: Tool[Any], parameters: Parameters, user: str, pinned: Mapping[str, Handle]
+    ) -> dict[str, Handle]:
         self.binds += 1
+        if pinned:
+            return dict(pinned)
         raster = getattr(parameters, "raster", None)
         if raster is None:
             return {}

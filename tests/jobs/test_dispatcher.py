@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from memory_portal import MemoryPortal
 
 from raster_analysis.errors import InputError, JobError
+from raster_analysis.handle import Handle
 from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.job import Job, JobStatus
 from raster_analysis.jobs.store import Store
@@ -86,3 +88,18 @@ def test_a_user_sees_only_own_jobs_newest_first_in_pages(dispatcher: Dispatcher,
     newest = dispatcher.jobs("ann", limit=3)
     assert newest == mine[:1:-1]
     assert dispatcher.jobs("ann", before=newest[-1].id) == mine[1::-1]
+
+
+def test_a_job_keeps_the_model_that_it_was_submitted_with(
+    dispatcher: Dispatcher, finished: Finished, stage: Path, portal: MemoryPortal
+) -> None:
+    (stage / "hold").touch()
+    portal.models["model"] = Handle("package", "/kept/first", "first", digest="1" * 64)
+    form = {"count": "2", "stage": str(stage)}
+    jobs = [dispatcher.submit("Count", form, "ann") for _ in range(4)]
+    portal.models["model"] = Handle("package", "/kept/second", "second", digest="2" * 64)
+    jobs.append(dispatcher.submit("Count", form, "ann"))
+    (stage / "hold").unlink()
+    lines = [[message.text for message in finished(dispatcher, job).messages] for job in jobs]
+    assert ["model: package 'first'" in each for each in lines] == [True] * 4 + [False]
+    assert "model: package 'second'" in lines[-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import dlpk
-from raster_analysis.errors import ParameterError
+from raster_analysis.errors import AccessError, ParameterError
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ContextInput, FeatureInput, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.portal.item import PACKAGE_TYPE, Access, Item, ItemText
@@ -229,3 +229,21 @@ def test_outputs_go_only_into_own_items_and_folders(portal: Portal, alice: User,
     assert "Folder does not exist" in faults(portal, bob, outputName={"name": "x", "folderId": folder.id})[0]
     portal.items.change(raster_item.id, alice, {"access": Access.PUBLIC})
     assert "inaccessible" in faults(portal, bob, outputName={"itemId": raster_item.id})[0]
+
+
+def test_a_job_runs_the_model_that_was_there_when_it_was_submitted(
+    portal: Portal, alice: User, model_item: Item, make_package
+) -> None:  # type: ignore[no-untyped-def]
+    form = {"model": json.dumps({"itemId": model_item.id})}
+    pinned = portal.pin(TOOL, TOOL.parse(form), "alice")
+    assert pinned["model"].digest == model_item.package_digest
+    portal.replace_file(model_item.id, alice, make_package("house"), "houses.dlpk")
+    assert bind(portal, alice, **form)["model"].digest != model_item.package_digest
+    portal.items.delete(model_item.id, alice)
+    assert portal.bind(TOOL, TOOL.parse(form), "alice", pinned) == pinned
+    assert Path(pinned["model"].path, "tiny.emd").exists()
+
+
+def test_pinning_asks_for_the_right_to_the_model(portal: Portal, bob: User, model_item: Item) -> None:
+    with pytest.raises(AccessError):
+        portal.pin(TOOL, TOOL.parse({"model": json.dumps({"itemId": model_item.id})}), "bob")
