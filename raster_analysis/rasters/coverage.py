@@ -5,6 +5,7 @@ from __future__ import annotations
 from raster_analysis.errors import OutputError
 from raster_analysis.grid import Grid, Window
 
+# About half a block: a window touches few cells, and a cell few windows.
 _CELL_PX = 2048
 
 

@@ -83,12 +83,14 @@ def has_dataset_mask(dataset: DatasetReader) -> bool:
 
 
 def _check_budget(title: str, dataset: DatasetReader) -> None:
+    # numpy has no complex integers, so rasterio's name for them would be an error.
     kinds = [np.dtype(name) for name in dataset.dtypes if name != "complex_int16"]
     if len(kinds) < dataset.count or any(kind.kind == "c" for kind in kinds):
         raise RasterError(f"raster {title!r} holds complex numbers; give amplitude, phase or both as real bands")
     if not dataset.count:
         raise RasterError(f"raster {title!r} has no bands")
     rows, cols = dataset.block_shapes[0]
+    # Interleaved by pixel, a block holds all bands, whichever is read.
     interleaved = dataset.count if str(dataset.profile.get("interleave", "")).lower() == "pixel" else 1
     figures = (
         ("pixels", dataset.width * dataset.height, MAX_PIXELS),

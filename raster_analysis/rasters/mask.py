@@ -45,6 +45,7 @@ def clip_mask(area: BaseGeometry, grid: Grid, title: str) -> str:
     Raises:
         RasterError: no part of the grid is inside the mask.
     """
+    # Cut a cell outside: an edge of the cut must not run through pixels that are asked for.
     around = grid.crop(grid.window.pad(1))
     corners = [(0, 0), (around.width, 0), (around.width, around.height), (0, around.height)]
     frame = shapely.Polygon([around.transform @ corner for corner in corners])

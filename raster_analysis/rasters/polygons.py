@@ -42,6 +42,7 @@ def read_polygons(handle: Handle) -> Polygons:
         raise InputError(f"mask {handle.title!r} cannot be read: {reason}") from error
     if not meta["crs"]:
         raise InputError(f"mask {handle.title!r} has no coordinate reference system")
+    # Geometries that cannot be parsed become None, which is no polygon.
     geometries = np.array([]) if wkb is None else shapely.from_wkb(wkb, on_invalid="ignore")
     return _areas_only(geometries, repr(handle.title)), to_wkt(CRS.from_user_input(meta["crs"]))
 

@@ -80,6 +80,7 @@ class NativeBands:
                 indexes,
                 window=self._scaled(window, reduced),
                 out_shape=(len(indexes), window.height, window.width),
+                # GDAL converts while it reads, so that bands of several types make one array.
                 out_dtype=self._view.dtype,
                 resampling=Resampling.average if reduced != self.dataset.shape else Resampling.nearest,
             )
@@ -155,6 +156,7 @@ class _Shifted:
         col, row = ~bands.dataset.transform @ (view.grid.transform.c, view.grid.transform.f)
         self._bands = bands
         self._row, self._col = round(row), round(col)
+        # Far above what rounding adds to the corner of a window, far below what would blur pixels.
         if max(abs(row - self._row), abs(col - self._col)) > 0.01:
             raise RasterError(f"the view of {view.handle.title!r} does not lie on the raster's own grid")
 

@@ -25,6 +25,7 @@ def staged(path: Path) -> Iterator[Path]:
     """
     _refuse_existing(path)
     with disk_errors(path):
+        # Beside the output: a rename to its place must not cross file systems.
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", dir=path.parent))
     try:
         yield folder / path.name

@@ -32,6 +32,7 @@ def _stored_range(dataset: DatasetReader, index: int) -> tuple[float, float] | N
         low, high = float(tags["STATISTICS_MINIMUM"]), float(tags["STATISTICS_MAXIMUM"])
     except (KeyError, ValueError):
         return None
+    # Where both are equal there is nothing to stretch, and a division by 0 to come.
     return (low, high) if np.isfinite([low, high]).all() and low < high else None
 
 

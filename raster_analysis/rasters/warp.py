@@ -45,6 +45,7 @@ class Warper:
         self._reduced = _reduce(native, _shrinking(native, view.grid, self._source_crs, self._target_crs))
         self._kept: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
         square_bytes = SQUARE_PX**2 * (len(view.bands) * np.dtype(view.dtype).itemsize + 1)
+        # The smallest window may lie where four squares meet.
         self._kept_squares = max(4, KEPT_BYTES // square_bytes)
 
     def read(self, window: Window) -> Pixels:
@@ -88,6 +89,7 @@ class Warper:
         if not points:
             return Window(0, 0, 0, 0)
         cols, rows = zip(*(~self._reduced.transform @ point for point in points), strict=True)
+        # Two pixels of reach while GDAL shrinks by less than 2, and as many for lines that bend between the points.
         row, col = math.floor(min(rows)) - 4, math.floor(min(cols)) - 4
         bottom, right = math.ceil(max(rows)) + 4, math.ceil(max(cols)) + 4
         return Window(row, col, bottom - row, right - col).intersect(self._reduced.window)
@@ -119,6 +121,7 @@ class Warper:
                 dst_transform=target.transform,
                 dst_crs=self._target_crs,
                 resampling=Resampling.bilinear,
+                # Reading has one thread of the pipeline; the others belong to the network.
                 num_threads=1,
             )
         return out

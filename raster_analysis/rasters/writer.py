@@ -142,6 +142,7 @@ def _draft_profile(raster: ClassifiedRaster) -> dict[str, object]:
         "tiled": True,
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
+        # Beyond 4 GB a classic TIFF fails near its end, after all the work.
         "BIGTIFF": "IF_SAFER",
     }
 
@@ -235,6 +236,7 @@ def _digest(pixels: npt.NDArray[np.generic]) -> bytes:
 
 
 def _overview_factors(grid: Grid) -> list[int]:
+    # Down to one tile, so that a map of the whole raster costs a single request.
     factors = [2]
     while max(grid.height, grid.width) / factors[-1] > BLOCK_PX:
         factors.append(factors[-1] * 2)
@@ -242,6 +244,7 @@ def _overview_factors(grid: Grid) -> list[int]:
 
 
 def _colormap(raster: ClassifiedRaster) -> dict[int, tuple[int, int, int, int]]:
+    # Viewers that do not look for nodata still see an alpha of 0.
     colors = {entry.value: (*entry.color, 255) for entry in raster.legend}
     return colors if raster.nodata is None else {**colors, raster.nodata: (0, 0, 0, 0)}
 
