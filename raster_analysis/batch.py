@@ -6,6 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,14 +70,26 @@ def run_batch(batch: Batch, *, quiet: bool) -> Iterator[Outcome]:
     outputs = _outputs(batch, rasters)
     with local_bench() as bench:
         check_run(batch.tool, batch.model, batch.arguments, bench)
-        for folder in {output.parent for output in outputs}:
-            with disk_errors(folder):
-                folder.mkdir(exist_ok=True)
-        for raster, output in zip(rasters, outputs, strict=True):
-            outcome = _run_one(batch, Files(raster, batch.model, output), bench, quiet=quiet)
-            yield outcome
-            if outcome.interrupted:
-                return
+        with _folder(outputs[0].parent):
+            for raster, output in zip(rasters, outputs, strict=True):
+                outcome = _run_one(batch, Files(raster, batch.model, output), bench, quiet=quiet)
+                yield outcome
+                if outcome.interrupted:
+                    return
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Make the folder of the outputs when it is not there, and remove it again when none came."""
+    there = folder.exists()
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):  # it holds results
+                folder.rmdir()
 
 
 def expand(patterns: tuple[str, ...]) -> list[str]:

@@ -89,6 +89,29 @@ def spots_network(level: float, bands: int, tile: int, reach: float) -> bytes:
     return save_network(nodes, initial, [bands, tile, tile], outputs)
 
 
+def outline_network(level: float, tile: int, box: Sequence[float]) -> bytes:
+    """One object a tile: its mask is what is above `level`, its box is the same everywhere."""
+    nodes = [
+        helper.make_node("Greater", ["x", "level"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["flat"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["flat", "front"], ["masks"]),
+        helper.make_node("ReduceMax", ["flat"], ["any"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["any", "sure"], ["scores"]),
+        helper.make_node("Mul", ["any", "nought"], ["nothing"]),
+        helper.make_node("Cast", ["nothing"], ["labels"], to=TensorProto.INT64),
+        helper.make_node("Add", ["nothing", "box"], ["boxes"]),
+    ]
+    initial = {"level": np.float32(level), "front": np.array([0]), "sure": np.float32(0.9), "nought": np.float32(0)}
+    initial |= {"box": np.array([box], np.float32)}
+    outputs = [
+        ("boxes", TensorProto.FLOAT, [1, 4]),
+        ("scores", TensorProto.FLOAT, [1]),
+        ("labels", TensorProto.INT64, [1]),
+        ("masks", TensorProto.FLOAT, [1, 1, tile, tile]),
+    ]
+    return save_network(nodes, initial, [1, tile, tile], outputs)
+
+
 def write_package(folder: Path, network: bytes, **keys: Any) -> Path:
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(network)
@@ -143,6 +166,21 @@ def make_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
         )
 
     return make
+
+
+@pytest.fixture
+def outliner(tmp_path: Path) -> Path:
+    """A package that outlines what is above 100, with tiles of 64 pixels and the box 10, 12, 30, 33."""
+    return write_package(
+        tmp_path / "outliner",
+        outline_network(100, 64, (10, 12, 30, 33)),
+        ModelName="Outlines",
+        ModelType="ObjectDetection",
+        ExtractBands=[0],
+        Padding=0,
+        Classes=[{"Value": 1, "Name": "blob"}],
+        RasterAnalysis={"Version": 1, "Input": {"Scale": 1.0}, "Output": {"Decoder": "masks"}},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -244,3 +244,17 @@ def test_suppression_over_the_whole_output_leaves_the_strongest(make_raster, mak
     union = shapely.area(shapely.union(polygons[left[pairs]], polygons[right[pairs]]))
     assert (common_area / union).max() <= 0.1 + 1e-9
     assert scores.max() == pytest.approx(data.max() / 655.35, abs=1e-3)
+
+
+def test_outlines_come_as_rectangles_when_asked(make_raster, outliner, tmp_path):
+    data = np.zeros((1, 64, 64), np.uint8)
+    data[0, 12:33, 10:16] = data[0, 27:33, 10:30] = 200
+    raster = make_raster(tmp_path / "blob.tif", data)
+    raster_analysis.detect_objects(raster, outliner, tmp_path / "outline.gpkg")
+    raster_analysis.detect_objects(raster, outliner, tmp_path / "box.gpkg", return_bboxes=True)
+    told, _, shapes, _ = pyogrio.raw.read(tmp_path / "outline.gpkg")
+    assert (told["geometry_type"], len(shapes)) == ("MultiPolygon", 1)
+    assert shapely.from_wkb(shapes)[0].area == (data > 0).sum() * 4
+    told, _, shapes, _ = pyogrio.raw.read(tmp_path / "box.gpkg")
+    assert (told["geometry_type"], len(shapes)) == ("Polygon", 1)
+    assert shapely.from_wkb(shapes)[0].equals(shapely.box(500_020, 3_999_934, 500_060, 3_999_976))

@@ -49,3 +49,14 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ParameterError) as refusal:
         parse_arguments(INFO, {"padding": "x", "treshold": "0.5", "nms_overlap": "2"})
     assert len(refusal.value.faults) == 3
+
+
+@pytest.mark.parametrize("text", ["8", "8.0", "+8", "8."])
+def test_whole_numbers_of_clients_that_keep_them_as_floats_are_whole(text: str) -> None:
+    assert parse_arguments(INFO, {"padding": text}) == ArgumentValues(padding=8)
+
+
+@pytest.mark.parametrize("text", ["1_0", "0x8", "8.5", "8e0"])
+def test_other_spellings_of_numbers_are_no_whole_numbers(text: str) -> None:
+    with pytest.raises(ParameterError, match="must be a whole number"):
+        parse_arguments(INFO, {"padding": text})
