@@ -178,9 +178,10 @@ class Store:
 
     def count_unfinished(self) -> dict[str, int]:
         """Return how many jobs are in each state but the final ones."""
-        query = sa.select(jobs.c.status, sa.func.count()).where(jobs.c.status.not_in(_FINAL)).group_by(jobs.c.status)
+        counted = sa.select(jobs.c.status, sa.func.count().label("jobs"))
+        query = counted.where(jobs.c.status.not_in(_FINAL)).group_by(jobs.c.status)
         with self._transaction() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.status: row.jobs for row in connection.execute(query)}
 
     def of_user(self, user: str, *, limit: int = 100, before: str | None = None) -> list[Job]:
         """Return a user's jobs, newest first; `before` is the id of the last job of the page before."""
@@ -225,10 +226,9 @@ class Store:
     def _try_to_add(self, some: Sequence[_Adding]) -> None:
         error = None
         try:
+            rows = [{**to_row(adding.job), "handles": adding.handles} for adding in some]
             with self._transaction(write="lasting") as connection:
-                connection.execute(
-                    jobs.insert(), [{**to_row(adding.job), "handles": adding.handles} for adding in some]
-                )
+                connection.execute(jobs.insert(), rows)
                 for adding in some:
                     add_messages(connection, adding.job)
         except Exception as failure:  # noqa: BLE001 - raised again in the thread whose job it is
