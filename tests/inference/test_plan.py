@@ -89,11 +89,11 @@ def test_an_argument_of_the_model_wins_over_the_context(tmp_path):
     [
         ({}, "auto"),
         ({"processor_type": "CPU"}, "cpu"),
-        ({"processor_type": "GPU"}, "cuda"),
+        ({"processor_type": "GPU"}, "auto"),
         ({"device": "cuda:1"}, "cuda:1"),
     ],
 )
-def test_a_device_may_be_named_or_only_its_kind(tmp_path, processing, device):
+def test_a_device_may_be_named_and_a_gpu_preferred(tmp_path, processing, device):
     _, bench, _ = plan(tmp_path, tiny_info(Task.PIXELS), processing=ProcessingContext(**processing))
     assert bench.wanted.device == device
 
