@@ -84,8 +84,8 @@ def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: T
             upload_limit=settings.upload_limit,
         )
     )
-    portal.sweep()
     store = Store.open(settings.data / "jobs.sqlite")
+    portal.sweep(store.pinned_digests())
     dispatcher = Dispatcher(
         tools,
         store,

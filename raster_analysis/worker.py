@@ -51,7 +51,8 @@ def open_bench() -> Callable[[Task, Reporter], Done]:
     """Return what runs a slot's tasks; settings come from the environment, as in the server."""
     _quiet_gdal()
     settings = Settings()
-    return make_bench(settings.memory_limit, settings.data / "unpacked", threads=settings.threads).run
+    # The portal's own copies: a package that is described before it is published is unpacked once for both.
+    return make_bench(settings.memory_limit, settings.data / "packages", threads=settings.threads).run
 
 
 def make_bench(memory_limit: int, packages: Path, *, threads: int = 0) -> Bench:

@@ -167,6 +167,14 @@ class Store:
             text = connection.scalar(sa.select(jobs.c.handles).where(jobs.c.id == job_id))
         return HANDLES.validate_json(text) if text else {}
 
+    def pinned_digests(self) -> set[str]:
+        """Return the digests of the packages that unfinished jobs run from."""
+        query = sa.select(jobs.c.handles).where(jobs.c.status.not_in(_FINAL), jobs.c.handles.is_not(None))
+        with self._transaction() as connection:
+            texts = connection.scalars(query).all()
+        handles = (handle for text in texts for handle in HANDLES.validate_json(text).values())
+        return {handle.digest for handle in handles if handle.digest}
+
     def get(self, job_id: str) -> Job | None:
         """Return a job with its messages."""
         found = self._select(sa.select(jobs).where(jobs.c.id == job_id))

@@ -169,6 +169,12 @@ class Items:
             user, items.c.owner == owner, items.c.folder_id == folder_id, page=page, order=items.c.title_key.asc()
         )
 
+    def package_digests(self) -> set[str]:
+        """Return the digests of all packages that are items."""
+        wanted = select(items.c.package_digest).where(items.c.package_digest.is_not(None))
+        with self._database.read() as connection:
+            return set(connection.scalars(wanted))
+
     def sweep(self) -> None:
         """Remove files that no item knows: what a crash left between a file and its row. Only before serving."""
         with self._database.read() as connection:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from threading import Lock
 
@@ -13,6 +15,8 @@ from dlpk.extraction import PARTIAL_PREFIX
 from raster_analysis.errors import ModelError
 
 logger = logging.getLogger(__name__)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Packages:
@@ -48,10 +52,11 @@ class Packages:
         """Return where the copy of a digest is, or would be."""
         return self._folder / digest
 
-    def sweep(self) -> None:
-        """Remove what a crash left half unpacked. Only before serving."""
-        for left in self._folder.glob(f"{PARTIAL_PREFIX}*"):
-            shutil.rmtree(left)
+    def sweep(self, wanted: Collection[str]) -> None:
+        """Remove what a crash left half unpacked, and copies of digests that nobody wants. Only before serving."""
+        for copy in self._folder.iterdir():
+            if copy.name.startswith(PARTIAL_PREFIX) or (_DIGEST.fullmatch(copy.name) and copy.name not in wanted):
+                shutil.rmtree(copy)
 
     def _unpack(self, package: dlpk.Package) -> None:
         # Another process may have been quicker; equal digests mean equal copies.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -134,16 +134,17 @@ class Portal:
         draft = self.items.draft(owner.name, type, text.title or "")
         return replace(draft, folder_id=folder_id, **text.given())  # type: ignore[arg-type]
 
-    def sweep(self) -> None:
-        """Remove what a crash left between a file and its row. For the server, before it serves.
+    def sweep(self, pinned: Collection[str] = ()) -> None:
+        """Remove what a crash left between a file and its row, and packages that no item and no job has any more.
 
+        `pinned` holds the digests of packages that unfinished jobs run from. For the server, before it serves.
         A second server leaves the files of the first alone: to it, requests in progress look like left-overs.
         """
         self._lock = self._lock or files.try_lock(self.settings.folder / "portal.lock")
         if self._lock is None:
             return
         self.items.sweep()
-        self.packages.sweep()
+        self.packages.sweep({*self.items.package_digests(), *pinned})
         self.uploads.sweep()
 
     def close(self) -> None:

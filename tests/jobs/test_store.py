@@ -209,3 +209,15 @@ def test_unfinished_jobs_are_counted_by_state(store: Store) -> None:
         store.add(new_job("Count", {}, "ann", datetime.now(UTC)))
     assert store.request_cancel(store.unfinished()[0].id)
     assert store.count_unfinished() == {"submitted": 2, "cancelling": 1}
+
+
+def test_the_packages_of_unfinished_jobs_are_known(store: Store) -> None:
+    model = Handle("package", "/kept/first", "first", digest="1" * 64)
+    job = new_job("Count", {}, "ann", datetime.now(UTC))
+    store.add(job, {"model": model, "inputRaster": Handle("raster", "/nowhere/roads.tif", "roads")})
+    assert store.pinned_digests() == {"1" * 64}
+    assert store.pinned(job.id)["model"] == model
+    claimed = store.claim("me", ["Count"], datetime.now(UTC))
+    assert claimed is not None
+    store.finish(transition(claimed, JobStatus.FAILED, datetime.now(UTC)))
+    assert store.pinned_digests() == set()

@@ -78,6 +78,22 @@ def test_a_process_killed_while_it_unpacks_leaves_no_partial_model(tmp_path: Pat
     assert len(list(folder.iterdir())) == 1
     packages = Packages(folder)
     assert not packages.has(dlpk.open(path).digest)
-    packages.sweep()
+    packages.sweep(())
     assert list(folder.iterdir()) == []
     assert packages.has(packages.keep(path, "m"))
+
+
+def test_packages_that_no_item_and_no_job_has_any_more_are_removed_at_the_start(
+    portal: Portal, alice: User, make_package
+) -> None:  # type: ignore[no-untyped-def]
+    draft = portal.draft(alice, PACKAGE_TYPE, ItemText(title="Trees"))
+    item = portal.add_item(draft, alice, make_package("first"), "m.dlpk")
+    portal.replace_file(item.id, alice, make_package("second"), "m.dlpk")
+    waiting = portal.packages.keep(make_package("third"), "m")
+    assert len(list((portal.settings.folder / "packages").iterdir())) == 3
+    portal.sweep([waiting])
+    kept = {folder.name for folder in (portal.settings.folder / "packages").iterdir()}
+    assert kept == {waiting, portal.items.get(item.id, alice).package_digest}
+    portal.items.delete(item.id, alice)
+    portal.sweep()
+    assert list((portal.settings.folder / "packages").iterdir()) == []
