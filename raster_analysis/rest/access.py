@@ -62,6 +62,7 @@ def credentials_of(request: Request, fields: Mapping[str, str], *, html: bool) -
         scheme, _, value = request.headers.get(header, "").partition(" ")
         if scheme.lower() == "bearer" and value.strip():
             return Credentials(token=value.strip())
+    # GDAL and QGIS know no headers of ours; form fields are what the oldest clients send.
     if fields.get("token"):
         return Credentials(token=fields["token"])
     return Credentials(session=request.cookies.get(SESSION_COOKIE) if html else None)
@@ -69,6 +70,7 @@ def credentials_of(request: Request, fields: Mapping[str, str], *, html: bool) -
 
 def admit(policy: Policy, credentials: Credentials, identities: Identities) -> User | None:
     """Return the user that a policy lets in; raises InvalidToken, TokenRequired or NotPermitted."""
+    # Clients read the metadata with tokens that have run out, to find out where to get new ones.
     if policy is Policy.OPEN and not credentials.session:
         return None
     user = _find(credentials, identities)

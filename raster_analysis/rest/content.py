@@ -90,6 +90,7 @@ class Content:
         first, count = max(start, 1) - 1, min(max(num, 0), LARGEST_PAGE) if start >= 1 else 0
         window = slice(first, first + count)
         page = self._portal.items.in_folder(owner.name, folder.id if folder else None, call.user, page=window)
+        # -1 and not the number after the last: clients ask on until they see it.
         following = first + len(page.items) + 1
         document: dict[str, JsonValue] = {
             "username": owner.name,
@@ -158,6 +159,7 @@ class Content:
         portal, item_id = self._portal, call.path["id"]
         changes = _item_text(call.fields).given()
         upload = call.files.get("file")
+        # Asked before gigabytes are copied for somebody who may not; asked again when the row is written.
         portal.items.get_own(item_id, call.user)
         if upload is not None:
             with portal.uploads.receive(upload.file) as path:
@@ -188,6 +190,7 @@ class Content:
     def _add(self, draft: Item, owner: User, upload: UploadFile | None) -> Item:
         if upload is None:
             return self._portal.add_item(draft, owner, None)
+        # Before the file is copied: what a viewer sends is not kept for a moment.
         require_publisher(owner)
         with self._portal.uploads.receive(upload.file) as path:
             return self._portal.add_item(draft, owner, path, upload.filename or "")

@@ -61,6 +61,7 @@ def refusal_of(error: Exception) -> Refusal:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return Refusal(code, str(error))
+    # What nobody foresaw may hold paths or data of others: the text stays in the log.
     error_id = secrets.token_hex(8)
     logger.error("error %s", error_id, exc_info=error)
     return Refusal(500, "The server met an error of its own.", [f"Quote {error_id} to the administrator."])

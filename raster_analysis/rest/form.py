@@ -15,6 +15,7 @@ def whole_number(fields: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     try:
+        # Converting thousands of digits takes quadratic time.
         value = int(text) if len(text) <= len(str(_LARGEST)) + 1 else _LARGEST + 1
     except ValueError:
         value = _LARGEST + 1

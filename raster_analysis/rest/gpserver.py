@@ -91,6 +91,7 @@ class GPServer:
         """Take a job. What is wrong with it is told by the job's messages, which reach the user; a form shows it."""
         tool = self._tool(call)
         form = {name: value for name, value in call.fields.items() if name not in _NOT_PARAMETERS}
+        # A person can correct the form; a program would only meet a missing jobId (contract 1.5).
         if call.format is Format.HTML:
             try:
                 tool.parse(form)
@@ -162,6 +163,7 @@ class GPServer:
     def _find(self, call: Call) -> Job | None:
         """Return the job if it exists, is of this task, and is for this user to see."""
         job = self._dispatcher.get(call.path["job"])
+        # The same for a missing job and for somebody else's: ids are not to be tried out (A04).
         if job is None or job.tool != self._tool(call).name:
             return None
         return job if call.user.is_administrator or call.user.name == job.user else None

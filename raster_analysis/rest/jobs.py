@@ -43,6 +43,7 @@ def submitted_document(job: Job) -> Document:
 def job_document(job: Job, tool: Tool[Any]) -> Document:
     """Return a job as clients poll it; a finished one names a result for every declared output."""
     document: Document = {"jobId": job.id, "jobStatus": STATUS[job.status]}
+    # Only now: a client that sees results reads them at once, whatever the status says.
     if job.status is JobStatus.SUCCEEDED:
         document["results"] = {output.name: {"paramUrl": f"results/{output.name}"} for output in tool.outputs}
     document["inputs"] = {info.name: {"paramUrl": f"inputs/{info.name}"} for info in tool.describe()}
@@ -86,6 +87,7 @@ def _progress_message(job: Job) -> str:
 def _typed(value: JsonValue, data_type: str) -> JsonValue:
     if not isinstance(value, str):
         return value
+    # Clients write their token into URLs (contract 2.2), and administrators read other people's jobs.
     hidden = _SECRET.sub(r"\1...", value)
     if data_type == "GPString" and not hidden.lstrip().startswith(("{", "[")):
         return hidden

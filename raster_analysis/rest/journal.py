@@ -55,6 +55,7 @@ class Journal:
                     headers.setdefault(name, value)
             await send(message)
 
+        # In `finally`: a client that goes away in the middle is in the log too, with status 0.
         try:
             await self.app({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, note)
         finally:

@@ -37,6 +37,7 @@ class Login:
     def login(self, call: Call) -> Answer | Response:
         """Show the form; take name and password and start a session."""
         target = safe_target(call.fields.get("next", ""), self._urls)
+        # What a query holds fills no field and signs nobody in.
         if call.request.method != "POST":
             return _form(target)
         _check_same_site(call)

@@ -115,6 +115,7 @@ class Sharing:
         # Federated servers show a token instead of a password (contract 3.3).
         if "username" not in call.fields and call.credentials.token:
             return Answer(self._exchanged(call.credentials.token))
+        # A password in a URL stays in histories and in the logs of proxies.
         if call.request.method != "POST" or "password" in call.request.query_params:
             raise Refusal(405, "Send username and password in the body of a POST request, not in the URL.")
         token = self._doors.sign_in(

@@ -61,6 +61,7 @@ def _own_endpoints(urls: Urls) -> list[Endpoint]:
 
 
 def _static_file(call: Call) -> Response:
+    # Looked up among the names that are there, so that no path is ever put together from a request.
     known = {path.name: path for path in _STATIC.iterdir()}
     if call.path["name"] not in known:
         raise Refusal(404, "There is no such file.")
