@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
+from raster_analysis.errors import StoreError
 from raster_analysis.executors.processes import ProcessExecutor
 from raster_analysis.jobs.conductor import Policy
 from raster_analysis.jobs.dispatcher import Dispatcher
@@ -135,6 +136,13 @@ def serve(settings: Settings) -> None:
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = create_app(settings)
+    rooms: Rooms = app.state.rooms
+    try:
+        # Here and not only when the lifespan starts, where the refusal would come as a trace.
+        rooms.dispatcher.take_folder()
+    except StoreError:
+        rooms.close()
+        raise
     logger.info("serving %s", settings.public_url)
     uvicorn.Server(make_config(app, settings)).run()
 

@@ -56,9 +56,13 @@ class Dispatcher:
             policy=self.policy,
         )
 
+    def take_folder(self) -> None:
+        """Keep other servers off the data folder from now on; raises StoreError when one has it."""
+        self._lock.acquire()
+
     def start(self) -> None:
         """Take over the data folder and its unfinished jobs; raises StoreError when another server has it."""
-        self._lock.acquire()
+        self.take_folder()
         self._conductor.start()
 
     def close(self) -> None:

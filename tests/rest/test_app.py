@@ -19,8 +19,10 @@ import uvicorn
 from cryptography import x509
 from starlette.testclient import TestClient
 
-from raster_analysis.app import create_app, make_config
+from raster_analysis.app import create_app, make_config, serve
+from raster_analysis.errors import StoreError
 from raster_analysis.executors.inline import InlineExecutor
+from raster_analysis.jobs.lock import FolderLock
 from raster_analysis.rest.certificate import ensure_certificate
 from raster_analysis.settings import Settings
 
@@ -148,3 +150,11 @@ def test_the_directory_lists_folders_and_the_toolbox(client: TestClient) -> None
     assert root == {"currentVersion": 11.5, "folders": ["Hosted", "System"], "services": []}
     assert system["services"] == [{"name": "System/RasterAnalysisTools", "type": "GPServer"}]
     assert info["authInfo"]["tokenServicesUrl"].endswith("/portal/sharing/rest/generateToken")
+
+
+def test_a_second_server_on_a_data_folder_is_refused_before_it_listens(tmp_path: Path) -> None:
+    first = FolderLock(tmp_path)
+    first.acquire()
+    with pytest.raises(StoreError, match=r"another server \(process \d+\) uses this data folder"):
+        serve(Settings(data=tmp_path, http=True))
+    first.release()
