@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dlpk.extension import Decoder, NetworkOutput
 from raster_analysis.detections import Detections
 from raster_analysis.errors import ModelError
-from raster_analysis.models.head import check_finite
+from raster_analysis.models.head import check_finite, sigmoid
 from raster_analysis.models.network import Arrays
 from raster_analysis.models.outlines import outline_mask
 from raster_analysis.models.suppression import suppress
@@ -181,7 +181,7 @@ def _decode_detr(tile: dict[str, npt.NDArray[np.generic]], reading: Reading) -> 
             f"(k, {expected}) and (k, 4) were expected"
         )
     plain = "activation" in declared and reading.output.activation == "none"
-    scores = _sigmoid(logits) if not with_none else logits if plain else _softmax(logits)
+    scores = sigmoid(logits) if not with_none else logits if plain else _softmax(logits)
     box_format = reading.output.box_format if "box_format" in declared else "cxcywh"
     units = reading.output.box_units if "box_units" in declared else "normalized"
     return _best_class(_in_pixels(_corners(boxes, box_format), units, reading), scores[:, : reading.class_count])
@@ -236,14 +236,10 @@ def _in_pixels(boxes: Floats, units: str, reading: Reading) -> Floats:
 
 def _activate(scores: Floats, output: NetworkOutput) -> Floats:
     if output.activation == "sigmoid":
-        return _sigmoid(scores)
+        return sigmoid(scores)
     if output.activation == "softmax" and scores.ndim == 2:
         return _softmax(scores)
     return scores
-
-
-def _sigmoid(values: Floats) -> Floats:
-    return 0.5 * (1 + np.tanh(0.5 * values))
 
 
 def _softmax(values: Floats) -> Floats:

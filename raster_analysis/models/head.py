@@ -66,7 +66,7 @@ class Head:
     def _binary(self, scores: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:
         if not self.probabilities:
             return (scores > self.cut).astype(np.uint8)
-        positive = scores if self.activation == "none" else _sigmoid(scores)
+        positive = scores if self.activation == "none" else sigmoid(scores)
         return np.stack([1 - positive, positive], axis=1).astype(np.float32)
 
     def _probabilities(self, planes: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -76,7 +76,7 @@ class Head:
             # The largest is taken away so that exp cannot overflow.
             values = np.exp(values - values.max(axis=0))
         elif self.activation == "sigmoid":
-            values = _sigmoid(values)
+            values = sigmoid(values)
         if self.activation == "softmax" or first:
             values /= np.maximum(values.sum(axis=0), np.finfo(np.float32).tiny)
         if first:
@@ -100,7 +100,8 @@ def check_finite(name: str, values: npt.NDArray[np.generic], shape: tuple[int, .
         )
 
 
-def _sigmoid(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    # Through tanh: exp would overflow for large negative scores.
-    half: npt.NDArray[np.floating] = 0.5 * (1 + np.tanh(0.5 * scores))
-    return half
+def sigmoid(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return 1 / (1 + exp(-scores)), which neither overflows nor becomes 0 where a float can still tell."""
+    small = np.exp(-np.abs(scores))
+    result: npt.NDArray[np.floating] = np.where(scores >= 0, 1, small) / (1 + small)
+    return result
