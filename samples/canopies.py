@@ -10,20 +10,19 @@ from tiles import Sample, draw_samples
 from torch.nn import functional
 
 CELL_SIZES = (0.09, 0.22)
-# Red and blue relative to green, and the range of brightness.
+# How often, red and blue relative to green, and the range of brightness. Crowns are mostly the greener part.
 _CROWNS = (
-    ((0.72, 1.0), (0.45, 0.8), (60, 175)),
-    ((0.72, 1.0), (0.45, 0.8), (60, 175)),
-    ((0.72, 1.0), (0.45, 0.8), (60, 175)),
-    ((1.0, 1.12), (0.68, 0.9), (90, 190)),
-    ((0.97, 1.05), (0.92, 1.05), (110, 200)),
+    (6, (0.72, 1.0), (0.45, 0.8), (70, 180)),
+    (1, (1.0, 1.12), (0.68, 0.9), (90, 190)),
+    (1, (0.97, 1.05), (0.92, 1.05), (110, 200)),
 )
 _GROUNDS = (
-    ((1.05, 1.2), (0.75, 0.95), (120, 240)),
-    ((1.05, 1.25), (0.7, 0.9), (70, 150)),
-    ((0.75, 0.95), (0.5, 0.75), (80, 200)),
-    ((0.97, 1.03), (0.92, 1.03), (100, 220)),
+    (3, (1.03, 1.2), (0.75, 0.95), (120, 230)),
+    (3, (1.05, 1.25), (0.7, 0.9), (70, 150)),
+    (2, (0.75, 0.95), (0.5, 0.75), (80, 200)),
+    (2, (0.97, 1.03), (0.92, 1.03), (90, 220)),
 )
+Tints = tuple[tuple[float, tuple[float, float], tuple[float, float], tuple[float, float]], ...]
 
 
 def draw_canopies(seeds: range, per_seed: int) -> list[Sample]:
@@ -37,25 +36,42 @@ def draw_canopies(seeds: range, per_seed: int) -> list[Sample]:
 
 def dye(sample: Sample, rng: np.random.Generator) -> Sample:
     """Give ground and crowns new colours; light and shadow stay, leaves get rougher."""
-    if sample.labels is None:
-        raise ValueError("a sample to be dyed needs labels")
-    crown = sample.labels == LandCover.TREE
-    light = sample.pixels.mean(axis=0, dtype=np.float32)
-    ground = _relative(light, ~crown) ** np.float32(rng.uniform(0.7, 1.5)) * _roughen(light.shape, rng, 0.15)
-    leaves = _relative(light, crown) ** np.float32(rng.uniform(0.7, 1.8)) * _roughen(light.shape, rng, 0.3)
+    light, labels = _ruffle(sample, rng)
+    crown = labels == LandCover.TREE
+    ground = _relative(light, ~crown) ** np.float32(rng.uniform(0.4, 1.6)) * _roughen(light.shape, rng)
+    # Seen at noon, or with leaves that let light through, a crown is no dome of light but flat and rough.
+    leaves = _relative(light, crown) ** np.float32(rng.uniform(0.0, 1.5)) * _roughen(light.shape, rng)
     patches = _patchwork(light.shape, rng, coarse=24) > rng.normal(0, 0.8)
+    tufts = _patchwork(light.shape, rng, coarse=7) > rng.uniform(1.4, 4.0)
     second = _stands(sample, light.shape, rng)
-    colors = np.where(patches, _tint(_GROUNDS, rng), _tint(_GROUNDS, rng)) * ground
+    bare = np.where(patches, _tint(_GROUNDS, rng), _tint(_GROUNDS, rng))
+    colors = np.where(tufts, _tint(_CROWNS, rng), bare) * ground
     crowns = np.where(second, _tint(_CROWNS, rng), _tint(_CROWNS, rng)) * leaves
     pixels = np.where(crown, crowns, colors).clip(0, 255).astype(np.uint8)
-    return Sample(pixels, sample.labels, sample.boxes, sample.classes)
+    return Sample(pixels, labels, sample.boxes, sample.classes)
 
 
-def _roughen(shape: tuple[int, ...], rng: np.random.Generator, most: float) -> NDArray[np.float32]:
-    """Factors of brightness about 1: fine and coarser leaves or litter."""
-    fine, coarser = rng.uniform(0.1 * most, most, 2)
-    rough = fine * _patchwork(shape, rng, coarse=2) + coarser * _patchwork(shape, rng, coarse=5)
-    return np.asarray((1 + rough).clip(0.1, 2.5).astype(np.float32))
+def _ruffle(sample: Sample, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Fray the outlines of crowns and shadows: every cell is taken from a few cells away."""
+    if sample.labels is None:
+        raise ValueError("a sample to be dyed needs labels")
+    shape = sample.labels.shape
+    places = []
+    for axis, size in enumerate(shape):
+        away = rng.uniform(0, 1.5) * _patchwork(shape, rng, coarse=2) + rng.uniform(0, 2.5) * _patchwork(
+            shape, rng, coarse=6
+        )
+        index = np.arange(size).reshape((-1, 1) if axis == 0 else (1, -1))
+        places.append((index + away.round().astype(np.int64)).clip(0, size - 1))
+    rows, cols = places
+    light = sample.pixels.mean(axis=0, dtype=np.float32)
+    return light[rows, cols], sample.labels[rows, cols]
+
+
+def _roughen(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Factors of brightness about 1: leaves, twigs or litter of three sizes."""
+    rough = sum(rng.uniform(0.02, 0.3) * _patchwork(shape, rng, coarse=coarse) for coarse in (2, 4, 9))
+    return np.asarray(np.exp(rough).clip(0.15, 2.2).astype(np.float32))
 
 
 def turn_hue(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
@@ -73,10 +89,10 @@ def _relative(light: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[n
     return np.asarray((light / np.float32(max(level, 1.0))).clip(0.05, 2))
 
 
-def _tint(choices: tuple[tuple[tuple[float, float], ...], ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    red, blue, brightness = choices[int(rng.integers(len(choices)))]
-    level = rng.uniform(*brightness)
-    color = np.array([rng.uniform(*red), 1.0, rng.uniform(*blue)]) * level
+def _tint(choices: Tints, rng: np.random.Generator) -> NDArray[np.float32]:
+    weights = np.array([choice[0] for choice in choices])
+    _, red, blue, brightness = choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+    color = np.array([rng.uniform(*red), 1.0, rng.uniform(*blue)]) * rng.uniform(*brightness)
     return np.asarray(color.astype(np.float32)[:, None, None])
 
 

@@ -74,10 +74,10 @@ def learn_crowns(
     rng: np.random.Generator,
     options: argparse.Namespace,
 ) -> Detector:
-    """Second lesson: as many real tiles as synthetic ones, so that little is forgotten."""
+    """Second lesson: real tiles, with enough synthetic ones that little is forgotten."""
 
     def loss() -> Tensor:
-        tiles = [draw_real_tile(real, rng) for _ in range(4)] + [draw_canopy_tile(synthetic, rng) for _ in range(4)]
+        tiles = [draw_real_tile(real, rng) for _ in range(3)] + [draw_canopy_tile(synthetic, rng) for _ in range(5)]
         return tile_loss(network, tiles)
 
     path = options.out / "neon_trees.pt"
@@ -99,7 +99,7 @@ def draw_canopy_tile(samples: list[Sample], rng: np.random.Generator) -> Sample:
     sample = samples[int(rng.integers(len(samples)))]
     room = sample.pixels.shape[1] - SIDE
     row, col = (int(k) for k in rng.integers(0, room + 1, 2))
-    return finish_tile(dye(crop(sample, row, col, SIDE), rng), rng, strength=0.6)
+    return finish_tile(dye(crop(sample, row, col, SIDE), rng), rng, strength=0.4)
 
 
 def draw_real_tile(samples: list[Sample], rng: np.random.Generator) -> Sample:
@@ -125,7 +125,7 @@ def finish_real(tile: Sample, rng: np.random.Generator) -> Sample:
     On both plots the crowns are greyer than the ground, which is no rule of nature: colour must not give them away.
     """
     if rng.random() < 0.7:
-        tile = Sample(turn_hue(tile.pixels, float(rng.uniform(0, 2 * np.pi))), None, tile.boxes, tile.classes)
+        tile = Sample(turn_hue(tile.pixels, float(rng.uniform(-0.7, 0.7))), None, tile.boxes, tile.classes)
     return finish_tile(tile, rng, strength=1.0)
 
 
@@ -253,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="folder with the two training pictures and their .xml files")
     parser.add_argument("--out", type=Path, default=PACKAGES, help="folder of the package (default: samples/packages)")
     parser.add_argument("--canopy-steps", type=int, default=700, help="steps of 8 tiles on synthetic canopies")
-    parser.add_argument("--steps", type=int, default=600, help="steps of 4 real and 4 synthetic tiles")
+    parser.add_argument("--steps", type=int, default=600, help="steps of 3 real and 5 synthetic tiles")
     parser.add_argument("--start", type=Path, help="checkpoint to start from instead of the canopy steps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from raster_analysis.errors import ModelError
 
 Activation = Literal["none", "softmax", "sigmoid"]
 _SUM_TOLERANCE = 0.02  # three bits more than the rounding of bf16 probabilities
+
+F = TypeVar("F", bound="np.floating[Any]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ def check_finite(name: str, values: npt.NDArray[np.generic], shape: tuple[int, .
         )
 
 
-def sigmoid(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def sigmoid(scores: npt.NDArray[F]) -> npt.NDArray[F]:
     """Return 1 / (1 + exp(-scores)), which neither overflows nor becomes 0 where a float can still tell."""
     small = np.exp(-np.abs(scores))
-    result: npt.NDArray[np.floating] = np.where(scores >= 0, 1, small) / (1 + small)
+    result: npt.NDArray[F] = np.where(scores >= 0, np.ones_like(small), small) / (1 + small)
     return result
