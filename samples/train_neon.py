@@ -253,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="folder with the two training pictures and their .xml files")
     parser.add_argument("--out", type=Path, default=PACKAGES, help="folder of the package (default: samples/packages)")
     parser.add_argument("--canopy-steps", type=int, default=700, help="steps of 8 tiles on synthetic canopies")
-    parser.add_argument("--steps", type=int, default=600, help="steps of 3 real and 5 synthetic tiles")
+    parser.add_argument("--steps", type=int, default=450, help="steps of 3 real and 5 synthetic tiles")
     parser.add_argument("--start", type=Path, help="checkpoint to start from instead of the canopy steps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
