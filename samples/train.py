@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("package", choices=sorted(WRITERS))
     parser.add_argument("--out", type=Path, default=PACKAGES, help="folder of the package (default: samples/packages)")
     parser.add_argument("--weights", type=Path, help="package this checkpoint and train nothing")
-    parser.add_argument("--steps", type=int, default=2500, help="training steps of 12 tiles")
+    parser.add_argument("--steps", type=int, default=2200, help="training steps of 8 or 12 tiles")
     parser.add_argument("--chunks", type=int, default=7, help="chunks drawn from each of the 100 training worlds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
