@@ -156,6 +156,7 @@ def run_file_tool(
     if bench is None:
         with local_bench() as own:
             return run_file_tool(name, files, arguments, report=report, bench=own)
+    # Whatever can be refused is refused before hours of work, not when its result is written.
     output, overwrite = Path(files.output), bool(arguments.get("overwrite"))
     check_output(output, TASK_OF_TOOL[name])
     _check_place(files, overwrite=overwrite)

@@ -68,6 +68,7 @@ def run_batch(batch: Batch, *, quiet: bool) -> Iterator[Outcome]:
     """
     rasters = expand(batch.rasters)
     outputs = _outputs(batch, rasters)
+    # One bench for all: the model is loaded once, not for every raster.
     with local_bench() as bench:
         check_run(batch.tool, batch.model, batch.arguments, bench)
         with _folder(outputs[0].parent):

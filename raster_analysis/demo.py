@@ -78,6 +78,7 @@ class Demo:
         """Run a server of our own on a free port, with a user of our own, for as long as the block lasts."""
         port, data = _free_port(), self.out / "data"
         url = f"https://127.0.0.1:{port}"
+        # Before the server starts: from then on it alone writes the portal.
         token = _make_token(data, url)
         command = [sys.executable, "-m", "raster_analysis", "serve", "--port", str(port), "--data", str(data)]
         command += ["--store", f"demo={self.store}"]

@@ -20,6 +20,7 @@ def perform(task: Task, tools: Mapping[str, Tool[Any]], context: Context) -> Don
     """Run the function of the tool that the task's phase asks for."""
     tool = tools[task.tool]
     parameters = tool.parse(task.parameters)
+    # Before every task, not once a job: a block read from a replaced file would not fit its neighbours.
     for handle in context.handles.values():
         handle.verify_unchanged()
     if task.phase is Phase.RUN and tool.run:

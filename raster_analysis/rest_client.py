@@ -101,6 +101,7 @@ class RestClient:
         return path
 
     def _open(self, url: str, body: bytes | None) -> Any:
+        # The header that ArcGIS clients send; a token in the URL would end up in logs.
         headers = {"X-Esri-Authorization": f"Bearer {self.token}"}
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - the server we were made for
         context = ssl.create_default_context(cafile=str(self.certificate)) if self.certificate else None

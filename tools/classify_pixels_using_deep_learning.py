@@ -59,6 +59,7 @@ def plan(parameters: ClassifyParameters, context: Context) -> Plan:
 def run_block(block: Block, plan: Plan, parameters: ClassifyParameters, context: Context) -> BlockResult:
     """Classify one block into a file of raster values."""
     preparation = read_preparation(plan)
+    # The plan settled every choice: another slot, or a run after a crash, computes the same values.
     model = context.models.load(context.handle("model"), preparation.engine)
     with context.rasters.open(preparation.view) as reader:
         inference = Inference(reader, model, preparation.tiling, preparation.value_range, merge=preparation.merge)
@@ -73,6 +74,7 @@ def finish(
 ) -> tuple[Output, ...]:
     """Assemble the blocks, in block order, into one verified COG."""
     info = context.models.describe(context.handle("model"))
+    # From the model alone, so that blocks of different slots mean the same by a value.
     values = OutputValues.of(info)
     path = context.result or context.folder / "classified.tif"
     context.rasters.write_classified(
@@ -94,11 +96,13 @@ def _assemble(
     windows = {block.index: block.window for block in plan.blocks}
     for done, result in enumerate(sorted(results, key=lambda result: result.index)):
         context.report.check_cancelled()
+        # Compared with its digest: a block that changed on disk is not built into a result.
         yield windows[result.index], load_labels(context.folder / result.file, result.sha256)
         context.report.progress((done + 1) / len(results))
 
 
 def _legend(info: ModelInfo) -> list[LegendEntry]:
+    # A network may have a background that the definition has no class for (dlpk 1.3).
     by_value = {entry.value: entry for entry in info.classes}
     named = {value: by_value[value].name if value in by_value else "Background" for value in info.values}
     colors = {value: by_value[value].color if value in by_value else None for value in info.values}

@@ -81,6 +81,7 @@ def run_block(block: Block, plan: Plan, parameters: DetectParameters, context: C
             exclude_pad_detections=preparation.exclude_pad_detections,
         )  # fmt: skip
         detections, statistics = detect_block(block, inference, context.report)
+    # After the edge rules, which look at the boxes in any case.
     if preparation.return_bboxes:
         detections = replace(detections, outlines=Detections.empty().outlines)
     file = f"block-{block.index:06d}.npz"
@@ -94,6 +95,7 @@ def finish(
     """Bring all blocks together, suppress over the whole output when asked, and write the features."""
     preparation = read_preparation(plan)
     info = context.models.describe(context.handle("model"))
+    # By block, not by who was done first: ties in suppression are settled by order.
     parts = [load_detections(context.folder / r.file, r.sha256) for r in sorted(results, key=lambda r: r.index)]
     chosen = preparation.engine.nms_overlap  # 0 is a choice
     found = merge_blocks(parts, preparation.tiling, nms_overlap=info.nms_overlap if chosen is None else chosen)
@@ -112,6 +114,7 @@ def finish(
 def _check_suppression(parameters: DetectParameters) -> None:
     if not parameters.run_nms:
         return
+    # The only two fields there are; named by clients as they please, so compared without case.
     faults = []
     if parameters.confidence_score_field.lower() != CONFIDENCE_FIELD.lower():
         faults.append(

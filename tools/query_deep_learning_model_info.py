@@ -40,6 +40,7 @@ def describe_model(info: ModelInfo) -> dict[str, JsonValue]:
         ],
         "ClassRule": info.class_rule,
         "ParameterInfo": [_describe_argument(argument) for argument in info.arguments],
+        # Under both names: clients of different ages read one or the other (contract 8.1, dlpk 2.4).
         "arguments": [_describe_argument(argument) for argument in info.arguments],
     }
 
