@@ -142,9 +142,7 @@ def test_nothing_merges_to_nothing() -> None:
 def test_very_many_features_are_compared_only_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
     overlap = greedy._Features.overlap
-    monkeypatch.setattr(
-        greedy._Features, "overlap", lambda self, i, j: compared.append(len(i)) or overlap(self, i, j)
-    )
+    monkeypatch.setattr(greedy._Features, "overlap", lambda self, i, j: compared.append(len(i)) or overlap(self, i, j))
     random = np.random.default_rng(0)
     corners = random.random((20_000, 2)) * 20_000
     found = features(np.hstack((corners, corners + 30)), random.random(20_000), np.zeros(20_000))
