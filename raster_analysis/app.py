@@ -123,7 +123,7 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
     services = (
         Login(doors, urls),
         OAuth(doors, urls, time.time),
-        Directory(urls, portal.items),
+        Directory(urls, portal.items, portal.services),
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )

@@ -81,8 +81,10 @@ def _crumbs(root: str, path: str) -> list[tuple[str, str]]:
     parts = [part for part in inner.removeprefix(SERVICES).split("/") if part]
     crumbs = [("Services", root + SERVICES)]
     link = root + SERVICES
-    for part in parts:
+    for place, part in enumerate(parts):
         link = f"{link}/{quote(part)}"
-        if part not in _NO_PAGE:
+        # The name of a hosted service has no page of its own; that of its kind comes next.
+        names_service = place == 1 and parts[0] == "Hosted" and len(parts) > 2
+        if part not in _NO_PAGE and not names_service:
             crumbs.append((_LABELS.get(part, part), link))
     return crumbs

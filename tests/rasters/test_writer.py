@@ -303,7 +303,8 @@ print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.st
 def test_memory_does_not_grow_with_the_raster(tmp_path: Path, side: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", MEASURED, str(tmp_path / "a.tif"), str(side)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    assert int(done.stdout) < 300
+    # Most of it is imports: 180 MB where geopandas is installed, more on Python 3.13.
+    assert int(done.stdout) < 400
 
 
 @settings(max_examples=200, deadline=None)

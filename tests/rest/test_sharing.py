@@ -502,3 +502,8 @@ def test_the_data_of_a_service_is_a_file_for_people_and_empty_for_layer_settings
     download = client.get(f"{CONTENT}/items/{made['itemId']}/data", headers=alice)
     assert download.content == b"features"
     assert 'filename="with_data.gpkg"' in download.headers["content-disposition"]
+    path = "/arcgis/rest/services/Hosted/with_data/FeatureServer"
+    service = client.get(path, params={"f": "json"}, headers=alice).json()
+    assert (service["serviceItemId"], service["layers"]) == (made["itemId"], [])
+    assert client.get(service["dataUrl"], headers=alice).content == b"features"
+    assert client.get(path, params={"f": "json"}).json()["error"]["code"] == 400
