@@ -71,6 +71,9 @@ def open_engine(path: Path) -> sa.Engine:
     try:
         with engine.connect().execution_options(write="lasting") as connection, connection.begin():
             _check_version(connection, path.name)
+    except StoreError:
+        engine.dispose()
+        raise
     except sa.exc.DatabaseError as error:
         engine.dispose()
         raise StoreError(

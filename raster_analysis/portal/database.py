@@ -127,6 +127,9 @@ class Database:
                 _check_version(connection, path.name)
                 metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        except RasterAnalysisError:
+            self.close()
+            raise
         except DatabaseError as error:
             self.close()
             raise StoreError(

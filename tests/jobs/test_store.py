@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_expiry_deletes_what_finished_before_and_all_that_belongs_to_it(store: S
     assert store.get(ended[0].id) is None
     assert store.get(ended[1].id) is not None
     assert store.get(running.id) is not None
-    with sqlite3.connect(tmp_path / "jobs.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection, connection:
         owners = {row[0] for row in connection.execute("SELECT job_id FROM messages")}
     connection.close()
     assert owners == {ended[1].id, running.id}
@@ -161,7 +162,7 @@ def test_expiry_deletes_what_finished_before_and_all_that_belongs_to_it(store: S
 
 def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     Store.open(tmp_path / "jobs.db").close()
-    with sqlite3.connect(tmp_path / "jobs.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection, connection:
         connection.execute("UPDATE schema_version SET version = 99")
     connection.close()
     with pytest.raises(StoreError, match="schema 99, this version knows 1"):

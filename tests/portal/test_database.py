@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,8 @@ def test_a_setting_keeps_its_first_value(path: Path) -> None:
 
 
 def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(path: Path) -> None:
-    with sqlite3.connect(path) as newer:
+    with closing(sqlite3.connect(path)) as newer, newer:
         newer.execute("PRAGMA user_version = 99")
-    newer.close()
     with pytest.raises(RasterAnalysisError, match=r"portal\.sqlite was written by a newer version \(schema 99"):
         Database(path)
     left = sqlite3.connect(path)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,7 +104,7 @@ class LiveServer:
 
     def ledger(self, job: str) -> dict[int, str]:
         """Return the file of each block that the server has recorded, by block."""
-        with sqlite3.connect(f"file:{self.data / 'jobs.sqlite'}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{self.data / 'jobs.sqlite'}?mode=ro", uri=True)) as connection, connection:
             rows = connection.execute("SELECT position, file FROM blocks WHERE job_id = ?", (job_id(job),)).fetchall()
         connection.close()
         return dict(rows)
