@@ -144,7 +144,7 @@ def _describe_code(contents: Contents, name: str) -> Iterator[Finding]:
         yield info("function.ignored", name, f"{EXTENSION_KEY} says how to run the model; the function is not used.")
         return
     message = f"the package runs Python code; it imports {listed}."
-    yield warning("function.code", name, message, "It runs only where an administrator trusts its digest.")
+    yield warning("function.code", name, message, "It is not run here; a network exported as ONNX or torch.export is.")
     missing = missing_imports(contents.function.imports, contents.members)
     if missing:
         yield warning("function.imports", name, f"not available here: {', '.join(missing)}.")

@@ -76,7 +76,7 @@ CODES: dict[str, str] = {
     "function.path": "InferenceFunction is absolute, leaves the package, or is not a .py file.",
     "function.syntax": "The raster function is not valid Python.",
     "function.class": "The raster function has no class with the required methods.",
-    "function.code": "The package holds Python code, which runs only where its digest is trusted.",
+    "function.code": "The package holds Python code, which no runtime here executes.",
     "function.ignored": "The package tells how to run its model natively, so its raster function is not used.",
     "function.imports": "The raster function imports modules that are not available here.",
     "weights.damaged": "The model file is damaged or contradicts itself.",

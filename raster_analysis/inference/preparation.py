@@ -24,6 +24,7 @@ SAMPLE_TILES = 4
 """Tiles looked at to settle a precision (guess: enough to meet more than one kind of ground)."""
 
 SAMPLE_PX = 256
+"""Their side where the model takes any tile (see `read_samples`)."""
 
 TOOL_OF_TASK = {
     Task.PIXELS: "ClassifyPixelsUsingDeepLearning",
