@@ -20,11 +20,13 @@ from starlette.middleware import Middleware
 
 from raster_analysis.errors import StoreError
 from raster_analysis.executors.processes import ProcessExecutor
+from raster_analysis.executors.readers import ReaderPool
 from raster_analysis.jobs.conductor import Policy
 from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.store import Store
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
+from raster_analysis.question import Readers
 from raster_analysis.rasters.gdal_environment import GDAL_ENVIRONMENT
 from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
 from raster_analysis.rest.directory import Directory
@@ -50,6 +52,7 @@ Tools = Mapping[str, Tool[Any]]
 
 _SLOT_ENTRY = "raster_analysis.worker:open_bench"
 """By name only: importing it would bring torch and GDAL into the server."""
+_READER_ENTRY = "raster_analysis.reader:open_answerer"
 
 _KEEP_ALIVE_S = 75
 """Longer than clients pause between polls: a connection closed under a submitJob is lost work (contract 12.4)."""
@@ -65,16 +68,20 @@ class Rooms:
     portal: Portal
     store: Store
     dispatcher: Dispatcher
+    readers: Readers
 
     def close(self) -> None:
         """Stop the work, then let go of the files."""
         self.dispatcher.close()
+        self.readers.close()
         self.store.close()
         self.portal.close()
 
 
-def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS) -> Rooms:
-    """Open the data folder; nothing runs before the dispatcher is started."""
+def open_rooms(
+    settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS, readers: Readers | None = None
+) -> Rooms:
+    """Open the data folder; no job runs before the dispatcher is started."""
     settings.data.mkdir(parents=True, exist_ok=True)
     portal = Portal(
         PortalSettings(
@@ -96,7 +103,8 @@ def open_rooms(settings: Settings, executor: Executor | None = None, *, tools: T
         settings.data,
         policy=_policy(settings),
     )
-    return Rooms(settings, portal, store, dispatcher)
+    readers = readers or ReaderPool(_READER_ENTRY, GDAL_ENVIRONMENT, count=settings.readers)
+    return Rooms(settings, portal, store, dispatcher, readers)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -104,9 +112,11 @@ def _policy(settings: Settings) -> Policy:
     return Policy(dt.timedelta(days=settings.job_retention_days), limit_s)
 
 
-def create_app(settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS) -> Starlette:
+def create_app(
+    settings: Settings, executor: Executor | None = None, *, tools: Tools = TOOLS, readers: Readers | None = None
+) -> Starlette:
     """Return the server as an ASGI app; its jobs run between the start and the end of its lifespan."""
-    rooms = open_rooms(settings, executor, tools=tools)
+    rooms = open_rooms(settings, executor, tools=tools, readers=readers)
     urls = Urls(settings.public_url)
     answers: Counter[int] = Counter()
     desk = Desk(rooms.portal.tokens, Pages(urls, settings.portal_name), settings.form_limit)
@@ -176,6 +186,7 @@ def _lifespan(rooms: Rooms) -> Lifespan:
     @asynccontextmanager
     async def run(_app: Starlette) -> AsyncIterator[None]:
         try:
+            await run_in_threadpool(rooms.readers.start)
             await run_in_threadpool(rooms.dispatcher.start)
             yield
         finally:

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Worker processes besides those of `gpus`."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of a network in one worker; 0: several workers share the cores, a single one has them all."""
+    readers: int = Field(default=2, ge=1)
+    """Processes that read layers for queries and pictures."""
     gpus: tuple[str, ...] = ()
     """GPUs that get a worker process of their own, e.g. `0` and `1`. Without any, workers use what they find."""
     memory_limit: ByteSize = ByteSize(1400 * 1024**2)

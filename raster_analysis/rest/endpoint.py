@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from anyio import CapacityLimiter
@@ -18,7 +18,7 @@ from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
 from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
 from raster_analysis.rest.fields import BodyLimits, Fields, read_fields
-from raster_analysis.rest.formats import Answer, Format, choose_format, json_response
+from raster_analysis.rest.formats import DOCUMENTS, Answer, Format, choose_format, json_response
 from raster_analysis.rest.pages import Pages, Visit
 
 _SIGN_INS = 2
@@ -57,6 +57,7 @@ class Endpoint:
     limit: int | None = None
     """Largest body with files in bytes, for users, when it is not that of an ordinary form."""
     default_format: Format = Format.HTML
+    formats: Collection[Format] = DOCUMENTS
     signs_in: bool = False
     """Whether passwords are checked here."""
     methods: tuple[str, ...] = field(default=("GET", "POST"))
@@ -102,7 +103,7 @@ class Desk:
     def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response:
         visit = Visit(request.url.path)
         try:
-            wanted = choose_format(fields.texts, endpoint.default_format)
+            wanted = choose_format(fields.texts, endpoint.default_format, offered=endpoint.formats)
             credentials = credentials_of(request, fields.texts, html=wanted is Format.HTML)
             visitor = admit(endpoint.policy, credentials, self.identities)
             if endpoint.changes and credentials.session:

@@ -1,9 +1,9 @@
-"""Formats of answers: `f=json`, `f=pjson` and `f=html`, the default as in any REST services directory."""
+"""Formats of answers: `f=json`, `f=pjson` and `f=html`, the default; layers have more."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,12 @@ class Format(StrEnum):
     JSON = "json"
     PJSON = "pjson"
     HTML = "html"
+    GEOJSON = "geojson"
+    IMAGE = "image"
+
+
+DOCUMENTS = frozenset({Format.JSON, Format.PJSON, Format.HTML})
+"""The formats of every route that names no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +38,18 @@ class Answer:
     """What the page shows besides the document."""
 
 
-def choose_format(fields: Mapping[str, str], default: Format = Format.HTML) -> Format:
-    """Return the format asked for by `f`; raises Refusal for one that does not exist."""
+def choose_format(
+    fields: Mapping[str, str], default: Format = Format.HTML, *, offered: Collection[Format] = DOCUMENTS
+) -> Format:
+    """Return the format asked for by `f`; raises Refusal for one that is not offered."""
     if fields.get("callback"):
         raise Refusal(400, "JSONP is not supported; leave callback out.")
     given = fields.get("f", "").strip().lower()
-    try:
-        return Format(given) if given else default
-    except ValueError:
-        raise Refusal(400, f"Format {given[:40]!r} is not supported; use json, pjson or html.") from None
+    wanted = next((each for each in Format if each == given), None) if given else default
+    if wanted not in offered:
+        names = ", ".join(each.value for each in Format if each in offered)
+        raise Refusal(400, f"Format {given[:40]!r} is not supported; use one of {names}.")
+    return wanted
 
 
 def json_response(document: JsonValue, *, pretty: bool = False) -> Response:

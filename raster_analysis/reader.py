@@ -1,0 +1,33 @@
+"""Composition root of a reader: the process that looks into layers for the server.
+
+A function a question; each takes the file's handle and plain values, and returns bytes that are ready to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pydantic import JsonValue
+
+from raster_analysis.errors import JobError
+from raster_analysis.handle import Handle
+from raster_analysis.question import Answerer, Content, Question
+
+Function = Callable[[Handle, dict[str, JsonValue]], Content]
+
+FUNCTIONS: Mapping[str, Function] = {}
+"""What can be asked, by name."""
+
+
+def open_answerer() -> Answerer:
+    """Return what answers a reader's questions."""
+    return answer
+
+
+def answer(question: Question) -> Content:
+    """Answer one question; the file must still be the one that was resolved."""
+    function = FUNCTIONS.get(question.name)
+    if function is None:
+        raise JobError(f"nothing answers the question {question.name!r}")
+    question.handle.verify_unchanged()
+    return function(question.handle, question.arguments)
