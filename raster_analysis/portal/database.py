@@ -11,24 +11,30 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Engine,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     create_engine,
     event,
+    false,
+    inspect,
     select,
 )
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.schema import CreateColumn
 
 from raster_analysis.errors import RasterAnalysisError, StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: items have type keywords, a thumbnail and a protection; thumbnails; arrivals."""
 # Longer than any transaction here; a command beside the server may hold the lock for a moment.
 _BUSY_TIMEOUT_MS = 30_000
 
@@ -95,6 +101,32 @@ items = Table(
     Column("title_key", Text, nullable=False),
     Column("tags_key", Text, nullable=False),
     Column("words_key", Text, nullable=False),
+    # Columns that came later have a default, so that files of older versions can be given them.
+    Column("type_keywords", Text, nullable=False, server_default=""),
+    Column("thumbnail", Text),
+    Column("protected", Boolean, nullable=False, server_default=false()),
+)
+
+thumbnails = Table(
+    "thumbnails",
+    metadata,
+    # Here and not among the files: small, and gone with their items in the same transaction.
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("media_type", String(20), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("draft", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
 )
 
 services = Table(
@@ -126,6 +158,7 @@ class Database:
             with self.write() as connection:
                 _check_version(connection, path.name)
                 metadata.create_all(connection)
+                _add_missing_columns(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         except RasterAnalysisError:
             self.close()
@@ -195,6 +228,17 @@ def _begin(connection: Connection) -> None:
     # A reader that turns writer fails at once under WAL; writers take the lock first and wait for it.
     writes: Any = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _add_missing_columns(connection: Connection) -> None:
+    """Give the tables of an older file the columns that came later."""
+    inspector = inspect(connection)
+    for table in metadata.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                words = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
 
 
 def _check_version(connection: Connection, name: str) -> None:

@@ -52,12 +52,18 @@ class Item:
     modified_ms: int
     data_file: str | None
     package_digest: str | None
+    type_keywords: tuple[str, ...] = ()
+    thumbnail: str | None = None
+    """Where the picture is below the item's `info`, None for none."""
+    protected: bool = False
+    """Whether deleting is refused."""
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
         """Return the item that a row of the table holds."""
         values = {name: row[name] for name in cls.__slots__}
-        values["tags"] = tuple(tag for tag in row["tags"].split("\n") if tag)
+        for name in ("tags", "type_keywords"):
+            values[name] = tuple(word for word in row[name].split("\n") if word)
         values["access"] = Access(row["access"])
         return cls(**values)
 
@@ -68,6 +74,7 @@ class Item:
         words = (self.title, *self.tags, self.snippet or "", self.description or "")
         return values | {
             "tags": "\n".join(self.tags),
+            "type_keywords": "\n".join(self.type_keywords),
             "access": self.access.value,
             "title_key": fold(self.title),
             "tags_key": f"\n{tags_key}\n",
@@ -78,15 +85,16 @@ class Item:
 class ItemText(BaseModel):
     """What a user may say about an item. Owner, access and the like are not among it, whatever a form holds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     title: str | None = Field(default=None, min_length=1, max_length=250)
     tags: tuple[str, ...] | None = None
     snippet: str | None = Field(default=None, max_length=4096)
     description: str | None = Field(default=None, max_length=65_536)
     properties: str | None = Field(default=None, max_length=65_536)
+    type_keywords: tuple[str, ...] | None = Field(default=None, alias="typeKeywords")
 
-    @field_validator("tags", mode="before")
+    @field_validator("tags", "type_keywords", mode="before")
     @classmethod
     def _split_tags(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value
@@ -94,7 +102,7 @@ class ItemText(BaseModel):
             return parts
         tags = tuple(dict.fromkeys(" ".join(str(part).split())[:250] for part in parts))
         if len(tags) > _TAG_COUNT:
-            raise ValueError(f"{len(tags)} tags are too many; give at most {_TAG_COUNT}")
+            raise ValueError(f"{len(tags)} are too many; give at most {_TAG_COUNT}")
         return tuple(tag for tag in tags if tag)
 
     def given(self) -> dict[str, str | tuple[str, ...] | None]:

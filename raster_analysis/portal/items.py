@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from raster_analysis.errors import AccessError
+from raster_analysis.errors import AccessError, InputError
 from raster_analysis.portal import files
 from raster_analysis.portal.database import Database, items, new_id
 from raster_analysis.portal.item import Access, Item, changeable_by, readable_by, safe_name
@@ -97,8 +97,11 @@ class Items:
         return item
 
     def add(self, item: Item, data: DataFile | None = None) -> Item:
-        """Add a draft in a transaction of its own."""
+        """Add a draft in a transaction of its own; raises InputError when its id is taken."""
         with self._database.write() as connection:
+            # Clients may choose the id (contract 4.1 c).
+            if connection.scalar(select(items.c.id).where(items.c.id == item.id)):
+                raise id_taken(item.id)
             return self.insert(connection, item, data)
 
     def get(self, item_id: str, user: User | None) -> Item:
@@ -127,9 +130,9 @@ class Items:
         return item
 
     def delete(self, item_id: str, user: User) -> None:
-        """Delete an item that the user may change, and its data."""
+        """Delete an item that the user may change, and its data; raises InputError for a protected one."""
         with self._database.write() as connection:
-            item = find(connection, item_id, changeable_by(user))
+            item = deletable(find(connection, item_id, changeable_by(user)))
             connection.execute(items.delete().where(items.c.id == item.id))
         # What cannot be removed now is swept at the next start: no row knows it.
         shutil.rmtree(self._folder / item.id, ignore_errors=True)
@@ -195,6 +198,18 @@ def find(connection: Connection, item_id: str, right: ColumnElement[bool]) -> It
     if row is None:
         raise AccessError(INACCESSIBLE)
     return Item.of(row)
+
+
+def deletable(item: Item) -> Item:
+    """Return the item; raises InputError when it is protected."""
+    if item.protected:
+        raise InputError(f"Unable to delete item {item.id}. Delete protection is turned on; unprotect the item first.")
+    return item
+
+
+def id_taken(item_id: str) -> InputError:
+    """Return the error of an id that another item or upload has."""
+    return InputError(f"item id {item_id} is taken; choose another, or leave itemIdToCreate out")
 
 
 def attach(item: Item, data: DataFile) -> Item:

@@ -99,3 +99,25 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
 def test_a_new_data_folder_is_for_the_server_alone(tmp_path: Path) -> None:
     Portal(Settings(tmp_path / "data", "https://gis.example")).close()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+def test_a_file_of_the_first_version_gets_the_columns_that_came_later(path: Path) -> None:
+    Database(path).close()
+    later = ("type_keywords", "thumbnail", "protected")
+    with closing(sqlite3.connect(path)) as older, older:
+        for column in later:
+            older.execute(f"ALTER TABLE items DROP COLUMN {column}")
+        older.execute("DROP TABLE arrivals")
+        older.execute("INSERT INTO users VALUES ('alice', 'alice', 'publisher', '', 0)")
+        older.execute(
+            "INSERT INTO items (id, owner, type, title, tags, access, size, created_ms, modified_ms, title_key,"
+            " tags_key, words_key) VALUES ('0123', 'alice', 'PDF', 'Old', '', 'private', 0, 0, 0, 'old', '', 'old')"
+        )
+        older.execute("PRAGMA user_version = 1")
+    opened = Database(path)
+    with opened.read() as connection:
+        row = connection.execute(select(database.items)).mappings().one()
+        assert connection.scalar(select(func.count()).select_from(database.arrivals)) == 0
+        assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == database.SCHEMA_VERSION
+    assert [row["title"], *(row[name] for name in later)] == ["Old", "", None, False]
+    opened.close()
