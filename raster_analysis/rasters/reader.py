@@ -24,8 +24,10 @@ from raster_analysis.seams import RasterView
 class NativeBands:
     """Bands of an opened raster, in pixels of its own grid."""
 
-    def __init__(self, dataset: DatasetReader, view: RasterView) -> None:
+    def __init__(self, dataset: DatasetReader, view: RasterView, *, raw: bool = False) -> None:
+        """Read whole values; `raw` keeps nodata as it is stored, and reduces by leaving pixels out."""
         self.dataset = dataset
+        self._raw = raw
         self._view = view
         self._indexes = [band + 1 for band in view.bands]
         self._nodata = [dataset.nodatavals[band] for band in view.bands]
@@ -58,7 +60,8 @@ class NativeBands:
             mask &= self._read_bands([self._alpha], window, reduced)[0] > 0
         if self._stored_mask:
             mask &= self._read_stored_mask(window, reduced)
-        np.copyto(data, 0, where=~mask)
+        if not self._raw:
+            np.copyto(data, 0, where=~mask)
         return data, mask
 
     def _settle_bands(self, data: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
@@ -71,7 +74,8 @@ class NativeBands:
         for band, nodata in zip(data, self._nodata, strict=True):
             valid = _holds_value(band, nodata)
             mask |= valid
-            np.copyto(band, 0, where=~valid)
+            if not self._raw:
+                np.copyto(band, 0, where=~valid)
         return mask
 
     def _read_bands(self, indexes: list[int], window: Window, reduced: tuple[int, int]) -> npt.NDArray[np.generic]:
@@ -82,7 +86,7 @@ class NativeBands:
                 out_shape=(len(indexes), window.height, window.width),
                 # GDAL converts while it reads, so that bands of several types make one array.
                 out_dtype=self._view.dtype,
-                resampling=Resampling.average if reduced != self.dataset.shape else Resampling.nearest,
+                resampling=Resampling.nearest if self._raw or reduced == self.dataset.shape else Resampling.average,
             )
         return pixels
 

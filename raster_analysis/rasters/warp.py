@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.warp import Resampling, reproject, transform
+from rasterio.warp import transform
 
 from raster_analysis.grid import Grid, Window
 from raster_analysis.pixels import Pixels
-from raster_analysis.rasters.dataset import read_errors
+from raster_analysis.rasters.resampling import Resampler
 from raster_analysis.seams import RasterView
 
 SQUARE_PX = 256
 """Side of the squares that are warped as one."""
 KEPT_BYTES = 64 * 1024**2
 """Warped squares kept for the next window, which overlaps this one by its padding."""
-_EDGE_POINTS = 21
 
 
 class SourceBands(Protocol):
@@ -41,8 +39,9 @@ class Warper:
     def __init__(self, bands: SourceBands, view: RasterView, native: Grid) -> None:
         self._bands = bands
         self._view = view
-        self._target_crs, self._source_crs = CRS.from_wkt(view.grid.crs), CRS.from_wkt(native.crs)
-        self._reduced = _reduce(native, _shrinking(native, view.grid, self._source_crs, self._target_crs))
+        target_crs, source_crs = CRS.from_wkt(view.grid.crs), CRS.from_wkt(native.crs)
+        self._resampler = Resampler(view.handle, source_crs, target_crs)
+        self._reduced = reduce_grid(native, _shrinking(native, view.grid, source_crs, target_crs))
         self._kept: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
         square_bytes = SQUARE_PX**2 * (len(view.bands) * np.dtype(view.dtype).itemsize + 1)
         # The smallest window may lie where four squares meet.
@@ -72,59 +71,13 @@ class Warper:
 
     def _warp(self, square: Window) -> Pixels:
         target = self._view.grid.crop(square)
-        window = self._source_window(target)
+        window = self._resampler.window(target, self._reduced)
         if not window.size:
             empty = np.zeros((len(self._view.bands), square.height, square.width), self._view.dtype)
             return Pixels(empty, np.zeros(empty.shape[1:], np.bool_), square)
         source = self._bands.read(window, (self._reduced.height, self._reduced.width))
-        data, mask = self._interpolate(source, self._reduced.crop(window), target)
+        data, mask = self._resampler.interpolate(source, self._reduced.crop(window), target)
         return Pixels(data, mask, square)
-
-    def _source_window(self, target: Grid) -> Window:
-        """Return the reduced pixels that can touch `target`, with the reach of the interpolation."""
-        xs, ys = _edge_points(target)
-        with read_errors(self._view.handle):
-            xs, ys = transform(self._target_crs, self._source_crs, xs, ys)
-        points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
-        if not points:
-            return Window(0, 0, 0, 0)
-        cols, rows = zip(*(~self._reduced.transform @ point for point in points), strict=True)
-        # Two pixels of reach while GDAL shrinks by less than 2, and as many for lines that bend between the points.
-        row, col = math.floor(min(rows)) - 4, math.floor(min(cols)) - 4
-        bottom, right = math.ceil(max(rows)) + 4, math.ceil(max(cols)) + 4
-        return Window(row, col, bottom - row, right - col).intersect(self._reduced.window)
-
-    def _interpolate(
-        self, source: Pixels, grid: Grid, target: Grid
-    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-        """Return values weighted over valid neighbours only, so that nodata does not bleed into them.
-
-        A pixel is valid where at least half of that weight is.
-        """
-        kind = np.dtype(self._view.dtype)
-        # float32 holds 8 and 16 bit values exactly.
-        work = np.dtype("float32") if kind.itemsize <= 2 or kind == np.float32 else np.dtype("float64")
-        bands = np.concatenate([source.data, source.mask[np.newaxis]]).astype(work)
-        *_, total = warped = self._resample(bands, grid, target)
-        mask = total >= 0.5
-        values = np.divide(warped[:-1], total, out=np.zeros_like(warped[:-1]), where=mask)
-        return (np.rint(values) if kind.kind in "iu" else values).astype(kind), mask
-
-    def _resample(self, bands: npt.NDArray[Any], grid: Grid, target: Grid) -> npt.NDArray[Any]:
-        out = np.zeros((len(bands), target.height, target.width), bands.dtype)
-        with read_errors(self._view.handle):
-            reproject(
-                bands,
-                out,
-                src_transform=grid.transform,
-                src_crs=self._source_crs,
-                dst_transform=target.transform,
-                dst_crs=self._target_crs,
-                resampling=Resampling.bilinear,
-                # Reading has one thread of the pipeline; the others belong to the network.
-                num_threads=1,
-            )
-        return out
 
 
 def _squares_over(window: Window) -> list[Window]:
@@ -134,13 +87,7 @@ def _squares_over(window: Window) -> list[Window]:
     return [Window(r * SQUARE_PX, c * SQUARE_PX, SQUARE_PX, SQUARE_PX) for r in rows for c in cols]
 
 
-def _edge_points(grid: Grid) -> tuple[list[float], list[float]]:
-    steps = np.linspace(0, 1, _EDGE_POINTS)
-    points = [grid.transform @ (c * grid.width, r * grid.height) for r in steps for c in steps]
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _reduce(native: Grid, shrinking: float) -> Grid:
+def reduce_grid(native: Grid, shrinking: float) -> Grid:
     """Return a grid of the raster's own bounds whose pixels are `shrinking` native ones or a little more."""
     # Whole bounds, even where the sides are no multiple: the last rows and columns must not get lost.
     reduction = max(1, math.floor(min(shrinking, max(native.height, native.width))))
