@@ -1,16 +1,20 @@
 """The attribute table of a classified raster (`Value, Class, Red, Green, Blue`), as GDAL keeps it.
 
-rasterio cannot write one, so the side file `<name>.aux.xml` is written here; GDAL, QGIS and ArcGIS read it.
+rasterio cannot write one, so the side file `<name>.aux.xml` is written here; GDAL, QGIS and ArcGIS read it. The same
+classes are kept in a tag of the band: it stays with the raster when the file is published and the side file is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from raster_analysis.seams import LegendEntry
 
+CLASSES_TAG = "CLASSES"
+"""Tag of band 1: a JSON list of value, name, red, green, blue for each class."""
 _INTEGER, _STRING = "0", "2"
 # Name, GDAL's field type and field usage (GDALRATFieldType, GDALRATFieldUsage).
 _COLUMNS = (
@@ -42,6 +46,22 @@ def build_attribute_table(legend: Sequence[LegendEntry]) -> bytes:
             ET.SubElement(row, "F").text = _printable(str(value))
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=False)) + b"\n"
+
+
+def tag_classes(legend: Sequence[LegendEntry]) -> dict[str, str]:
+    """Return the band's tag that holds the classes, none without any."""
+    rows = [[entry.value, _printable(entry.name), *entry.color] for entry in legend]
+    return {CLASSES_TAG: json.dumps(rows, ensure_ascii=False, separators=(",", ":"))} if rows else {}
+
+
+def read_classes(tags: Mapping[str, str]) -> tuple[LegendEntry, ...]:
+    """Return the classes in a band's tags; none when there is no such tag, or not one of ours."""
+    try:
+        rows = json.loads(tags.get(CLASSES_TAG, "[]"))
+        entries = [LegendEntry(int(value), str(name), (int(r), int(g), int(b))) for value, name, r, g, b in rows]
+    except (ValueError, TypeError, RecursionError):
+        return ()
+    return tuple(entry for entry in entries if all(0 <= part <= 255 for part in entry.color))
 
 
 def _printable(text: str) -> str:

@@ -25,7 +25,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from raster_analysis.errors import OutputError
 from raster_analysis.grid import Grid, Window
-from raster_analysis.rasters.attribute_table import attribute_table_path, build_attribute_table
+from raster_analysis.rasters.attribute_table import attribute_table_path, build_attribute_table, tag_classes
 from raster_analysis.rasters.coverage import Coverage
 from raster_analysis.rasters.gdal_log import GDAL_ERRORS, gdal_errors_raise
 from raster_analysis.rasters.majority import halve
@@ -151,6 +151,7 @@ def _build_overviews(draft: Path, raster: ClassifiedRaster) -> None:
     with rasterio.open(draft, "r+", driver="GTiff") as dataset:
         if raster.has_colormap:
             dataset.write_colormap(1, _colormap(raster))
+        dataset.update_tags(1, **tag_classes(raster.legend))
     factors = _overview_factors(raster.grid)
     if not factors:
         return
