@@ -109,6 +109,11 @@ class Items:
         with self._database.read() as connection:
             return find(connection, item_id, readable_by(user))
 
+    def has(self, item_id: str) -> bool:
+        """Tell whether an id is taken, whoever has it."""
+        with self._database.read() as connection:
+            return connection.scalar(select(items.c.id).where(items.c.id == item_id)) is not None
+
     def get_own(self, item_id: str, user: User) -> Item:
         """Return an item that the user may change; raises AccessError otherwise."""
         with self._database.read() as connection:
@@ -171,6 +176,12 @@ class Items:
         return self.select(
             user, items.c.owner == owner, items.c.folder_id == folder_id, page=page, order=items.c.title_key.asc()
         )
+
+    def all_in_folder(self, folder_id: str) -> list[Item]:
+        """Return every item in a folder whose owner was asked about already."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(items).where(items.c.folder_id == folder_id)).mappings()
+            return [Item.of(row) for row in rows]
 
     def package_digests(self) -> set[str]:
         """Return the digests of all packages that are items."""

@@ -17,12 +17,13 @@ from pydantic import JsonValue
 from raster_analysis.errors import AccessError, InputError, NotPermitted, StoreError
 from raster_analysis.handle import Handle
 from raster_analysis.portal import files
+from raster_analysis.portal.arrivals import Arrivals
 from raster_analysis.portal.binding import Binder
 from raster_analysis.portal.database import Database, items
 from raster_analysis.portal.document import item_document
-from raster_analysis.portal.folders import Folders
+from raster_analysis.portal.folders import Folder, Folders
 from raster_analysis.portal.item import PACKAGE_TYPE, Item, ItemText, safe_name
-from raster_analysis.portal.items import Items
+from raster_analysis.portal.items import Items, deletable, id_taken
 from raster_analysis.portal.moment import Clock, now_ms
 from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.publishing import Publisher
@@ -30,6 +31,7 @@ from raster_analysis.portal.references import References
 from raster_analysis.portal.services import Services
 from raster_analysis.portal.stores import Stores
 from raster_analysis.portal.throttle import Throttle
+from raster_analysis.portal.thumbnails import Thumbnail, Thumbnails
 from raster_analysis.portal.tokens import Tokens
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User, Users
@@ -76,6 +78,8 @@ class Portal:
         self.stores = Stores(settings.stores, private=folder)
         self.packages = Packages(folder / "packages")
         self.uploads = Uploads(folder / "uploads", settings.upload_limit)
+        self.arrivals = Arrivals(self.database, folder / "arrivals", self.uploads, clock=clock)
+        self.thumbnails = Thumbnails(self.database, clock=clock)
         self._publisher = Publisher(
             self.database, self.items, self.folders, packages=self.packages, services=self.services
         )
@@ -105,18 +109,34 @@ class Portal:
         """Make items and services of a job's outputs, once; return the wire value of each by name."""
         return self._publisher.publish(publication, self.users.get(publication.user), self.base_url)
 
-    def add_item(self, draft: Item, owner: User, source: Path | None, name: str = "") -> Item:
+    def add_item(
+        self, draft: Item, owner: User, source: Path | None, name: str = "", *, thumbnail: Thumbnail | None = None
+    ) -> Item:
         """Add an item with its file; a Deep Learning Package is checked, and refused with every finding."""
-        require_publisher(owner)
-        if draft.type in _SERVICE_TYPES:
-            raise InputError(f"an item of type {draft.type} comes from createService or from a tool")
+        self.check_addable(draft, owner)
         if draft.type == PACKAGE_TYPE:
             if source is None:
                 raise InputError("an item of type Deep Learning Package needs its file, a .dlpk")
             draft = replace(draft, package_digest=self.packages.keep(source, safe_name(name)))
-        item = self.items.add(draft, self.items.place(draft.id, source, name) if source else None)
+        data = self.items.place(draft.id, source, name) if source else None
+        try:
+            item = self.items.add(draft, data)
+        except Exception:
+            if data:
+                self.items.discard(data)
+            raise
         logger.info("user %s added item %s of type %r", owner.name, item.id, item.type)
+        if thumbnail:
+            self.thumbnails.keep(item.id, owner, thumbnail)
         return item
+
+    def check_addable(self, draft: Item, owner: User) -> None:
+        """Raise what speaks against adding an item, before its file has come: role, type, an id that is taken."""
+        require_publisher(owner)
+        if draft.type in _SERVICE_TYPES:
+            raise InputError(f"an item of type {draft.type} comes from createService or from a tool")
+        if self.items.has(draft.id):
+            raise id_taken(draft.id)
 
     def replace_file(self, item_id: str, user: User, source: Path, name: str) -> Item:
         """Give an item another file; the id stays."""
@@ -134,6 +154,16 @@ class Portal:
         draft = self.items.draft(owner.name, type, text.title or "")
         return replace(draft, folder_id=folder_id, **text.given())  # type: ignore[arg-type]
 
+    def delete_folder(self, folder: Folder, user: User) -> None:
+        """Delete a folder and what lies in it; raises InputError, with nothing deleted, for a protected item."""
+        inside = self.items.all_in_folder(folder.id)
+        for item in inside:
+            deletable(item)
+        for item in inside:
+            self.items.delete(item.id, user)
+        self.folders.delete(folder)
+        logger.info("user %s deleted folder %s of user %s", user.name, folder.id, folder.owner)
+
     def sweep(self, pinned: Collection[str] = ()) -> None:
         """Remove what a crash left between a file and its row, and packages that no item and no job has any more.
 
@@ -146,6 +176,7 @@ class Portal:
         self.items.sweep()
         self.packages.sweep({*self.items.package_digests(), *pinned})
         self.uploads.sweep()
+        self.arrivals.sweep()
 
     def close(self) -> None:
         """Close the database, and let another server sweep."""

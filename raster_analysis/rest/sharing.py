@@ -12,7 +12,7 @@ from raster_analysis.portal.services import ServiceKind, ServiceName
 from raster_analysis.portal.tokens import Token
 from raster_analysis.portal.users import Role, User
 from raster_analysis.rest.access import Policy
-from raster_analysis.rest.content import Content
+from raster_analysis.rest.content import content_endpoints
 from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
@@ -42,7 +42,7 @@ _ROLE_NAMES = {Role.VIEWER: "org_user", Role.PUBLISHER: "org_publisher", Role.AD
 
 def sharing_endpoints(portal: Portal, urls: Urls) -> list[Endpoint]:
     """Return every route of the portal."""
-    return [*Sharing(portal, urls).endpoints(), *Content(portal).endpoints()]
+    return [*Sharing(portal, urls).endpoints(), *content_endpoints(portal)]
 
 
 class Sharing:
