@@ -112,10 +112,19 @@ class Grid:
 
         Bounds within a millionth of a cell of a cell edge count as lying on it.
         """
+        return self.reach(bounds).intersect(self.window)
+
+    def reach(self, bounds: Bounds) -> Window:
+        """Return the smallest window of whole cells that covers `bounds`, beyond the grid's edges too."""
         inverse = ~self.transform
         xmin, ymin, xmax, ymax = bounds
         corners = [inverse @ point for point in ((xmin, ymin), (xmin, ymax), (xmax, ymin), (xmax, ymax))]
         cols, rows = zip(*corners, strict=True)
         row, col = math.floor(min(rows) + 1e-6), math.floor(min(cols) + 1e-6)
         bottom, right = math.ceil(max(rows) - 1e-6), math.ceil(max(cols) - 1e-6)
-        return Window(row, col, max(0, bottom - row), max(0, right - col)).intersect(self.window)
+        return Window(row, col, max(0, bottom - row), max(0, right - col))
+
+    def offset_of(self, other: Grid) -> tuple[float, float]:
+        """Return row and column of another grid's first cell, in cells of this one."""
+        col, row = ~self.transform @ (other.transform.c, other.transform.f)
+        return row, col

@@ -39,9 +39,15 @@ class Handle:
     driver: str | None = None
     stamp: Stamp | None = None
     digest: str | None = None
+    members: tuple[Handle, ...] = ()
+    """The rasters that stand for one together; then nothing lies at `path`."""
+    join: Literal["mosaic", "stack"] | None = None
+    """How they do: side by side, where the first valid pixel wins, or one's bands after the other's."""
 
     def verify_unchanged(self) -> None:
-        """Raise InputChanged when the file is not the one that was resolved."""
+        """Raise InputChanged when the file, or one of several, is not the one that was resolved."""
+        for member in self.members:
+            member.verify_unchanged()
         if self.stamp is None:
             return
         path = Path(self.path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -107,6 +108,7 @@ class ModelReference(_Composite):
     item_id: str | None = Field(default=None, alias="itemId")
     url: str | None = None
     uri: str | None = None
+    service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
     definition: dict[str, JsonValue] | None = None
 
     @model_validator(mode="before")
@@ -164,11 +166,46 @@ def _device(text: str) -> str:
     return text
 
 
+def _cell_size(value: object) -> object:
+    """Return a number, a rule or a reference to a dataset, whichever a text stands for."""
+    if not isinstance(value, str):
+        return value
+    rule = _CELL_SIZE_RULES.get(value.strip().lower())
+    if rule:
+        return rule
+    try:
+        return float(value)
+    except ValueError:
+        return parse_composite(value)
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _factor(value: object) -> object:
+    """Return the text of a parallelProcessingFactor: a number of threads, or a share such as 60%."""
+    text = f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value).strip()
+    if not re.fullmatch(r"\d{1,4}|\d{1,3}(\.\d+)?\s*%", text):
+        raise ValueError("want a number of CPU threads such as 2, or a share of them such as 60%")
+    return text
+
+
+_CELL_SIZE_RULES = {
+    "maxof": "MaxOf",
+    "minof": "MinOf",
+    "maximum of inputs": "MaxOf",
+    "minimum of inputs": "MinOf",
+}
+
+
 class ProcessingContext(_Composite):
     """The `context` parameter: where and how to process (geoprocessing environments)."""
 
     extent: Extent | None = None
-    cell_size: float | Literal["MaxOf", "MinOf"] | DataReference | None = Field(default=None, alias="cellSize")
+    cell_size: Annotated[float | Literal["MaxOf", "MinOf"] | DataReference | None, BeforeValidator(_cell_size)] = Field(
+        default=None, alias="cellSize"
+    )
     mask: Annotated[
         # In this order: an object is a reference when it names something, and polygons otherwise.
         DataReference | dict[str, JsonValue] | None,
@@ -180,7 +217,16 @@ class ProcessingContext(_Composite):
         default=None, alias="snapRaster"
     )
     out_sr: SpatialReference | None = Field(default=None, validation_alias=AliasChoices("outSR", "outSr", "out_sr"))
-    processor_type: Literal["CPU", "GPU"] | None = Field(default=None, alias="processorType")
+    process_sr: SpatialReference | None = Field(
+        default=None, validation_alias=AliasChoices("processSR", "processSr", "process_sr")
+    )
+    """Counts where there is no `out_sr`: what is computed on a grid is written on it."""
+    processor_type: Annotated[Literal["CPU", "GPU"] | None, BeforeValidator(_upper)] = Field(
+        default=None, alias="processorType"
+    )
+    parallel_processing_factor: Annotated[str | None, BeforeValidator(_factor)] = Field(
+        default=None, alias="parallelProcessingFactor"
+    )
     batch_size: int | None = Field(default=None, alias="batchSize", ge=1)
     device: Annotated[str, AfterValidator(_device)] | None = None
     """Ours, not Esri's: one device by name; `processorType` says only which kind."""
@@ -194,7 +240,15 @@ class ProcessingContext(_Composite):
     @model_validator(mode="before")
     @classmethod
     def _drop_blank_values(cls, value: object) -> object:
-        return {k: v for k, v in value.items() if v not in ("", None)} if isinstance(value, dict) else value
+        return {k: v for k, v in value.items() if v not in ("", None, {})} if isinstance(value, dict) else value
+
+    def threads(self, limit: int) -> int:
+        """Return how many CPU threads a network may use of `limit`: the parallelProcessingFactor, at least one."""
+        factor = self.parallel_processing_factor
+        if factor is None:
+            return limit
+        wanted = limit * float(factor.rstrip("% ")) / 100 if factor.endswith("%") else float(factor)
+        return min(limit, max(1, int(wanted)))
 
 
 def _text_values(value: object) -> object:
@@ -212,6 +266,16 @@ def _text_of(value: JsonValue) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def with_environment(context: object, form: Mapping[str, object]) -> object:
+    """Return a context with the form fields `env:outSR`, `env:processSR`, ... where it says nothing of its own.
+
+    Clients send environments in either place (contract 5.3). A context that is no object is left as it is.
+    """
+    fields = {name[4:]: value for name, value in form.items() if name.lower().startswith("env:") and value}
+    own = _context_object(context) if fields else context
+    return {**fields, **{k: v for k, v in own.items() if v != ""}} if fields and isinstance(own, dict) else context
 
 
 def _context_object(value: object) -> object:

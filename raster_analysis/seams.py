@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from raster_analysis.model_info import Engine, ModelInfo
 from raster_analysis.pixels import Pixels
 
 Level = Literal["info", "warning", "error"]
+Resampling = Literal["nearest", "bilinear", "cubic", "average"]
 
 
 class Reporter(Protocol):
@@ -64,6 +65,29 @@ class RasterView:
     dtype: str
     mask_wkt: str | None = None
     """Polygons in the grid's CRS; pixels whose centre is outside are not valid."""
+    parts: tuple[RasterView, ...] = ()
+    """What a view of several rasters is joined from, as the handle's `join` says; each lies on the grid's cells."""
+    resampling: Resampling = "bilinear"
+    """How pixels are made where they are warped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextLayers:
+    """What became of the layers that a context names."""
+
+    mask: Handle | None = None
+    cell_size: Handle | None = None
+    """The raster whose cell size is wanted."""
+    snap_raster: Handle | None = None
+    """The raster whose cells the output's are to be aligned with."""
+
+    @classmethod
+    def of(cls, handles: Mapping[str, Handle]) -> ContextLayers:
+        """Return the layers among a job's handles, where they stand as `context.mask` and so on."""
+        return cls(handles.get("context.mask"), handles.get("context.cellSize"), handles.get("context.snapRaster"))
+
+
+NO_LAYERS = ContextLayers()
 
 
 class RasterReader(Protocol):
@@ -97,7 +121,11 @@ class Rasters(Protocol):
         """Return a raster's facts; raises RasterError when it cannot be used."""
 
     def view(
-        self, handle: Handle, bands: Sequence[int | str], context: ProcessingContext, mask: Handle | None = None
+        self,
+        handle: Handle,
+        bands: Sequence[int | str],
+        context: ProcessingContext,
+        layers: ContextLayers = NO_LAYERS,
     ) -> RasterView:
         """Return what to read so that `bands` come on the grid that `context` asks for."""
 

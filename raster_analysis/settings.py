@@ -103,9 +103,9 @@ class Settings(BaseSettings):
         count = self.slots + len(self.gpus)
         if self.threads or count == 1:
             return self.threads
-        return max(1, _count_cores() // count)
+        return max(1, count_cores() // count)
 
 
-def _count_cores() -> int:
+def count_cores() -> int:
     """Return the cores that this process may use, which in a container are fewer than there are."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

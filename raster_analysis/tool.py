@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from raster_analysis.errors import ParameterError
 from raster_analysis.grid import Window
 from raster_analysis.handle import Handle
+from raster_analysis.inputs import with_environment
 from raster_analysis.seams import Features, Models, Rasters, Reporter
 
 
@@ -171,11 +172,19 @@ class Tool(Generic[P]):
         wanted |= {other.lower(): name for other, name in self.synonyms.items()}
         given = {wanted.get(k.lower(), k): v for k, v in form.items() if v is not None and v != ""}
         try:
+            given = self._with_environment(given)
             return self.parameters.model_validate(given)
         except ValidationError as error:
             raise ParameterError([_fault(self.name, detail) for detail in error.errors()]) from None
         except (ValueError, RecursionError) as error:
             raise ParameterError([f"{self.name}: {error}"]) from None
+
+    def _with_environment(self, given: dict[str, object]) -> dict[str, object]:
+        for info in self.describe():
+            if info.kind is Kind.CONTEXT:
+                context = with_environment(given.get(info.name), given)
+                return {**given, info.name: context} if context is not None else given
+        return given
 
     def describe(self) -> tuple[ParameterInfo, ...]:
         """Return the input parameters in order."""

@@ -17,7 +17,8 @@ from raster_analysis.inference.tiling import Tiling, blocks_of, choose_tiling, m
 from raster_analysis.inputs import ProcessingContext
 from raster_analysis.model_info import Engine, ModelInfo, Task
 from raster_analysis.pixels import Pixels
-from raster_analysis.seams import RasterReader, RasterView
+from raster_analysis.seams import ContextLayers, RasterReader, RasterView
+from raster_analysis.settings import count_cores
 from raster_analysis.tool import Context, Plan
 
 SAMPLE_TILES = 4
@@ -126,14 +127,14 @@ def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
     raster, model = context.handle(request.raster), context.handle(request.model)
     processing, limit = request.processing, context.memory_limit
     values = check_request(info, request.task, request.arguments, processing=processing, memory_limit=limit)
-    view = context.rasters.view(raster, info.bands, processing, context.handles.get("context.mask"))
+    view = context.rasters.view(raster, info.bands, processing, ContextLayers.of(context.handles))
     shape = (view.grid.height, view.grid.width)
     tiling = _choose_tiling(
         info, shape, values,
         memory_limit=limit, sample_bytes=np.dtype(view.dtype).itemsize, probabilities=request.blends,
     )  # fmt: skip
     value_range = context.rasters.describe(raster).value_range
-    wanted = replace(_wanted_engine(request, values, tiling), threads=context.threads)
+    wanted = replace(_wanted_engine(request, values, tiling), threads=_threads(processing, context.threads))
     with context.rasters.open(view) as reader:
         samples = read_samples(reader, info, tiling)
     engine, reasons = context.models.settle(model, wanted, samples, value_range)
@@ -164,6 +165,13 @@ def _choose_tiling(
         sample_bytes=sample_bytes,
         probabilities=probabilities,
     )
+
+
+def _threads(processing: ProcessingContext, own: int) -> int:
+    """Return the CPU threads of the network: the slot's own, or the share of them that the context asks for."""
+    if processing.parallel_processing_factor is None:
+        return own
+    return processing.threads(own or count_cores())
 
 
 def _wanted_engine(request: Request, values: ArgumentValues, tiling: Tiling) -> Engine:

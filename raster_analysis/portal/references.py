@@ -35,6 +35,10 @@ class Reference(Protocol):
     def uri(self) -> str | None:
         """The path of a file in a store."""
 
+    @property
+    def service_token(self) -> str | None:
+        """A token that came beside the URL."""
+
 
 class References:
     """Looks references up in a portal."""
@@ -51,12 +55,12 @@ class References:
         if reference.item_id:
             return self._items.get(reference.item_id, user)
         if reference.url:
-            return self._find_url(reference.url, user)
+            return self._find_url(reference.url, user, reference.service_token)
         if reference.uri:
             return self._stores.locate(reference.uri)
         raise InputError("give one of itemId, url or uri")
 
-    def _find_url(self, url: str, user: User) -> Item:
+    def _find_url(self, url: str, user: User, service_token: str | None) -> Item:
         parts = _split(url)
         shown = without_query(url)
         if not self._is_ours(parts):
@@ -67,7 +71,7 @@ class References:
         try:
             return self._find_path(path, parse_qs(parts.query), user)
         except AccessError:
-            return self._find_path(path, parse_qs(parts.query), self._user_of_token(parts, user))
+            return self._find_path(path, parse_qs(parts.query), self._user_of_token(parts, user, service_token))
 
     def _find_path(self, path: str, query: dict[str, list[str]], user: User) -> Item:
         service = ServiceName.of_path(path)
@@ -80,9 +84,9 @@ class References:
             return self._items.get(query["id"][0], user)
         raise InputError(f"url path {path[:200]!r} names no item and no hosted service of this portal")
 
-    def _user_of_token(self, parts: SplitResult, user: User) -> User:
-        """Return whose token the URL carries: clients write it there to pass on a right (contract 2.2)."""
-        for token in parse_qs(parts.query).get("token", []):
+    def _user_of_token(self, parts: SplitResult, user: User, service_token: str | None) -> User:
+        """Return whose token came with the URL: clients write it there to pass on a right (contract 2.2)."""
+        for token in [*parse_qs(parts.query).get("token", []), *([service_token] if service_token else [])]:
             try:
                 return self._tokens.user_of(token)
             except InvalidToken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,9 @@ from raster_analysis.errors import RasterError
 from raster_analysis.grid import Window
 from raster_analysis.pixels import Pixels
 from raster_analysis.rasters.dataset import grid_of, has_dataset_mask, open_raster, read_errors
+from raster_analysis.rasters.joined import open_parts
 from raster_analysis.rasters.mask import PolygonMask
-from raster_analysis.rasters.warp import Warper
+from raster_analysis.rasters.warp import KEPT_BYTES, Warper
 from raster_analysis.seams import RasterView
 
 
@@ -115,20 +116,26 @@ def _holds_value(band: npt.NDArray[np.generic], nodata: float | None) -> npt.NDA
 class GdalReader:
     """An opened view (the `RasterReader` seam). One thread at a time."""
 
-    def __init__(self, view: RasterView) -> None:
+    def __init__(self, view: RasterView, kept_bytes: int = KEPT_BYTES) -> None:
         self.view = view
+        self._kept_bytes = kept_bytes
         self._polygons = PolygonMask(view.mask_wkt, view.grid) if view.mask_wkt else None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         # Nobody leaves what was not entered: the file must be closed here when the view does not fit it.
         with ExitStack() as opening:
-            bands = NativeBands(opening.enter_context(open_raster(self.view.handle)), self.view)
-            self._source = (
-                Warper(bands, self.view, grid_of(bands.dataset)) if self.view.resample else _Shifted(bands, self.view)
-            )
+            self._source = self._open(opening)
             self._stack = opening.pop_all()
         return self
+
+    def _open(self, opening: ExitStack) -> _Source:
+        if self.view.parts:
+            return opening.enter_context(open_parts(self.view, GdalReader))
+        bands = NativeBands(opening.enter_context(open_raster(self.view.handle)), self.view)
+        if not self.view.resample:
+            return _Shifted(bands, self.view)
+        return Warper(bands, self.view, grid_of(bands.dataset), self._kept_bytes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,6 +158,11 @@ class GdalReader:
         mask = pixels.mask & self._polygons.read(window)
         np.copyto(pixels.data, 0, where=~mask)
         return Pixels(pixels.data, mask, window)
+
+
+class _Source(Protocol):
+    def read(self, window: Window) -> Pixels:
+        """Return a window of the view's grid."""
 
 
 class _Shifted:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pyproj import Transformer
 from rasterio.crs import CRS
-from rasterio.warp import Resampling, reproject, transform
+from rasterio.warp import Resampling, reproject
 
 from raster_analysis.grid import Grid, Window
 from raster_analysis.handle import Handle
@@ -17,6 +20,7 @@ from raster_analysis.rasters.dataset import read_errors
 
 _EDGE_POINTS = 21
 
+Places = npt.NDArray[np.float64]
 Resampled = tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]
 """Data `(bands, rows, cols)` and mask `(rows, cols)`."""
 
@@ -24,15 +28,15 @@ Resampled = tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]
 class Resampler:
     """Carries pixels of one raster over to grids in one other coordinate reference system."""
 
-    def __init__(self, handle: Handle, source_crs: CRS, target_crs: CRS) -> None:
+    def __init__(self, handle: Handle, source: str, target: str) -> None:
+        """Carry from one system to another, both as WKT."""
         self._handle = handle
-        self._source_crs, self._target_crs = source_crs, target_crs
+        self._source, self._target = source, target
+        self._source_crs, self._target_crs = CRS.from_wkt(source), CRS.from_wkt(target)
 
     def window(self, target: Grid, source: Grid) -> Window:
         """Return the pixels of `source` that can touch `target`, with the reach of an interpolation."""
-        xs, ys = _mesh(target)
-        with read_errors(self._handle):
-            xs, ys = transform(self._target_crs, self._source_crs, xs, ys)
+        xs, ys = project_points(self._target, self._source, *_mesh(target))
         points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
         if not points:
             return Window(0, 0, 0, 0)
@@ -51,7 +55,9 @@ class Resampler:
         *_, mask = warped = self._resample(bands, grid, target, Resampling.nearest)
         return warped[:-1], mask != 0
 
-    def interpolate(self, source: Pixels, grid: Grid, target: Grid) -> Resampled:
+    def interpolate(
+        self, source: Pixels, grid: Grid, target: Grid, method: Resampling = Resampling.bilinear
+    ) -> Resampled:
         """Return values weighted over valid neighbours only, so that nodata does not bleed into them.
 
         A pixel is valid where at least half of that weight is.
@@ -60,10 +66,10 @@ class Resampler:
         # float32 holds 8 and 16 bit values exactly.
         work = np.dtype("float32") if kind.itemsize <= 2 or kind == np.float32 else np.dtype("float64")
         bands = np.concatenate([source.data, source.mask[np.newaxis]]).astype(work)
-        *_, total = warped = self._resample(bands, grid, target, Resampling.bilinear)
+        *_, total = warped = self._resample(bands, grid, target, method)
         mask = total >= 0.5
         values = np.divide(warped[:-1], total, out=np.zeros_like(warped[:-1]), where=mask)
-        return (np.rint(values) if kind.kind in "iu" else values).astype(kind), mask
+        return _as_kind(values, kind), mask
 
     def _resample(self, bands: npt.NDArray[Any], grid: Grid, target: Grid, method: Resampling) -> npt.NDArray[Any]:
         out = np.zeros((len(bands), target.height, target.width), bands.dtype)
@@ -80,6 +86,28 @@ class Resampler:
                 num_threads=1,
             )
         return out
+
+
+def _as_kind(values: npt.NDArray[Any], kind: np.dtype[Any]) -> npt.NDArray[np.generic]:
+    if kind.kind == "f":
+        return values.astype(kind)
+    # A cubic curve overshoots at edges: without a limit 255 and a little would become 0.
+    bounds = np.iinfo(kind)
+    return np.clip(np.rint(values), bounds.min, bounds.max).astype(kind)
+
+
+def project_points(source: str, target: str, xs: Sequence[float], ys: Sequence[float]) -> tuple[Places, Places]:
+    """Return points in another system (both as WKT); infinite where a point has no counterpart there."""
+    here, there = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+    if source == target:
+        return here, there
+    # Not rasterio's: that one fails altogether when a single point lies outside of the system's domain.
+    return _transformer(source, target).transform(here, there)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=32)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def _pick(source: Pixels, down: tuple[float, float], across: tuple[float, float], target: Grid) -> Resampled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,12 @@ import numpy.typing as npt
 from raster_analysis.grid import Grid, Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ProcessingContext
-from raster_analysis.rasters.bands import choose_bands
-from raster_analysis.rasters.dataset import describe_raster, open_raster
 from raster_analysis.rasters.mask import clip_mask, read_mask_area
 from raster_analysis.rasters.reader import GdalReader
-from raster_analysis.rasters.view import plan_grid
+from raster_analysis.rasters.several import describe_source, view_on
+from raster_analysis.rasters.view import GridWish, plan_grid
 from raster_analysis.rasters.writer import ClassifiedRaster, write_classified
-from raster_analysis.seams import LegendEntry, RasterInfo, RasterView
+from raster_analysis.seams import NO_LAYERS, ContextLayers, LegendEntry, RasterInfo, RasterView
 
 
 class GdalRasters:
@@ -31,26 +31,32 @@ class GdalRasters:
             BudgetError: its header asks for more than may be read.
             InputChanged: it is not the file that was resolved.
         """
-        with open_raster(handle) as dataset:
-            return describe_raster(handle, dataset)
+        return describe_source(handle).info
 
     def view(
-        self, handle: Handle, bands: Sequence[int | str], context: ProcessingContext, mask: Handle | None = None
+        self,
+        handle: Handle,
+        bands: Sequence[int | str],
+        context: ProcessingContext,
+        layers: ContextLayers = NO_LAYERS,
     ) -> RasterView:
         """Return what to read so that `bands` come on the grid that `context` asks for.
 
-        `mask` is the polygon layer that `context.mask` refers to; polygons written out are taken from
-        `context.mask` itself.
+        `layers` are the ones that the context refers to; polygons written out are taken from `context.mask`
+        itself. Several rasters are read on one grid: that of the first of a mosaic, of the last of a stack.
 
         Raises:
             RasterError: bands are missing, the raster has no place, or extent or mask miss it.
         """
-        info = self.describe(handle)
-        chosen = choose_bands(info, bands, handle.title)
-        grid, resample = plan_grid(info.grid, context, handle.title)
-        area = read_mask_area(mask or context.mask, str(grid.crs))
+        source = describe_source(handle)
+        wish = GridWish(context, self._grid(layers.cell_size), self._grid(layers.snap_raster), source.beside)
+        grid = source.shrink(plan_grid(source.info.grid, wish, handle.title), context)
+        area = read_mask_area(layers.mask or context.mask, str(grid.crs))
         wkt = clip_mask(area, grid, handle.title) if area is not None else None
-        return RasterView(handle, chosen, grid, resample, info.dtype, wkt)
+        return replace(view_on(source, bands, grid), mask_wkt=wkt)
+
+    def _grid(self, handle: Handle | None) -> Grid | None:
+        return self.describe(handle).grid if handle else None
 
     def open(self, view: RasterView) -> GdalReader:
         """Open a view for reading, to be used with `with`."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.warp import transform
+from rasterio.warp import Resampling, transform
 
 from raster_analysis.grid import Grid, Window
 from raster_analysis.pixels import Pixels
@@ -34,18 +34,21 @@ class SourceBands(Protocol):
 
 
 class Warper:
-    """A view whose pixels are interpolated, bilinear."""
+    """A view whose pixels are interpolated, or taken from the nearest."""
 
-    def __init__(self, bands: SourceBands, view: RasterView, native: Grid) -> None:
+    def __init__(self, bands: SourceBands, view: RasterView, native: Grid, kept_bytes: int = KEPT_BYTES) -> None:
         self._bands = bands
         self._view = view
         target_crs, source_crs = CRS.from_wkt(view.grid.crs), CRS.from_wkt(native.crs)
-        self._resampler = Resampler(view.handle, source_crs, target_crs)
-        self._reduced = reduce_grid(native, _shrinking(native, view.grid, source_crs, target_crs))
+        self._resampler = Resampler(view.handle, str(native.crs), str(view.grid.crs))
+        nearest = view.resampling == "nearest"
+        self._reduced = (
+            native if nearest else reduce_grid(native, _shrinking(native, view.grid, source_crs, target_crs))
+        )
         self._kept: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
         square_bytes = SQUARE_PX**2 * (len(view.bands) * np.dtype(view.dtype).itemsize + 1)
         # The smallest window may lie where four squares meet.
-        self._kept_squares = max(4, KEPT_BYTES // square_bytes)
+        self._kept_squares = max(4, kept_bytes // square_bytes)
 
     def read(self, window: Window) -> Pixels:
         """Return a window of the view's grid."""
@@ -76,8 +79,11 @@ class Warper:
             empty = np.zeros((len(self._view.bands), square.height, square.width), self._view.dtype)
             return Pixels(empty, np.zeros(empty.shape[1:], np.bool_), square)
         source = self._bands.read(window, (self._reduced.height, self._reduced.width))
-        data, mask = self._resampler.interpolate(source, self._reduced.crop(window), target)
-        return Pixels(data, mask, square)
+        grid = self._reduced.crop(window)
+        if self._view.resampling == "nearest":
+            return Pixels(*self._resampler.nearest(source, grid, target), square)
+        method = Resampling[self._view.resampling]
+        return Pixels(*self._resampler.interpolate(source, grid, target, method), square)
 
 
 def _squares_over(window: Window) -> list[Window]:

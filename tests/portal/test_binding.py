@@ -135,6 +135,7 @@ def test_a_token_in_a_url_passes_on_its_users_right(portal: Portal, alice: User,
     assert "inaccessible" in faults(portal, bob, inputRaster=url)[0]
     token = portal.tokens.issue("alice", 60).value
     assert bind(portal, bob, inputRaster=f"{url}?token={token}")["inputRaster"].title == "Scene"
+    assert bind(portal, bob, inputRaster={"url": url, "serviceToken": token})["inputRaster"].title == "Scene"
     for other in (portal.tokens.issue("bob", 60).value, "None", ""):
         fault = faults(portal, bob, inputRaster=f"{url}?token={other}")[0]
         assert "inaccessible" in fault

@@ -23,7 +23,7 @@ from raster_analysis.inputs import ProcessingContext
 from raster_analysis.rasters.resolver import resolve_features, resolve_raster
 from raster_analysis.rasters.source import GdalRasters
 from raster_analysis.layers.features import OgrFeatures
-from raster_analysis.seams import FeatureTable, LegendEntry
+from raster_analysis.seams import ContextLayers, FeatureTable, LegendEntry
 import shapely
 out, scene = Path(sys.argv[1]), resolve_raster(sys.argv[2])
 rasters = GdalRasters()
@@ -32,7 +32,7 @@ area = shapely.box(*native.grid.bounds_xyxy)
 mask = out / "mask.gpkg"
 OgrFeatures().write(mask, FeatureTable(np.array([area], dtype=object), native.grid.crs, {}, "mask"))
 context = ProcessingContext.model_validate({"outSR": 3857})
-view = rasters.view(scene, [0], context, resolve_features(str(mask)))
+view = rasters.view(scene, [0], context, ContextLayers(resolve_features(str(mask))))
 with rasters.open(view) as reader:
     assert reader.read(view.grid.window).mask.any()
 grid = view.grid

@@ -22,7 +22,7 @@ from raster_analysis.inputs import ProcessingContext
 from raster_analysis.pixels import Pixels
 from raster_analysis.rasters.resolver import resolve_features, resolve_raster
 from raster_analysis.rasters.source import GdalRasters
-from raster_analysis.seams import RasterView
+from raster_analysis.seams import ContextLayers, RasterView
 
 MakeRaster = Callable[..., Handle]
 SCENE = Path(__file__).parents[2].parent / "shared" / "data" / "landsat" / "RGB.byte.tif"
@@ -86,8 +86,8 @@ def test_r10_an_extent_beside_the_raster_is_refused_with_both_extents(rasters: G
     ("values", "words"),
     [
         ({"cellSize": -1.0}, "cellSize -1.0 is not a positive number"),
-        ({"cellSize": {"uri": "/rasterStores/a/b.tif"}}, "cellSize given as a dataset"),
-        ({"snapRaster": {"uri": "/rasterStores/a/b.tif"}}, "snapRaster is not supported"),
+        ({"cellSize": {"uri": "/rasterStores/a/b.tif"}}, "cellSize refers to a raster that was not resolved"),
+        ({"snapRaster": {"uri": "/rasterStores/a/b.tif"}}, "snapRaster refers to a raster that was not resolved"),
         ({"outSR": {"wkid": 999_999}}, "outSR .*999999.* names no known spatial reference"),
         ({"outSR": {"wkt": "nonsense"}}, "names no known spatial reference"),
         ({"extent": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 1e400}}, "not a finite number"),
@@ -117,6 +117,49 @@ def test_another_cell_size_keeps_the_top_left_corner(rasters: GdalRasters, scene
     assert view.resample
     assert view.grid.transform == Affine(5, 0, 500_000, 0, -5, 4_000_000)
     assert (view.grid.height, view.grid.width) == (24, 32)
+
+
+def test_the_cell_size_of_another_raster_is_taken_and_converted(
+    rasters: GdalRasters, make_raster: MakeRaster, scene: Handle
+) -> None:
+    other = make_raster(np.ones((1, 4, 4), np.uint8), "other.tif", transform=Affine(5, 0, 0, 0, -5, 0))
+    asked = context(cellSize={"uri": "/rasterStores/a/other.tif"})
+    assert rasters.view(scene, [0], asked, ContextLayers(cell_size=other)).grid.cell_size == (5, 5)
+    degrees = make_raster(
+        np.ones((1, 4, 4), np.uint8), "deg.tif", crs="EPSG:4326", transform=Affine(1e-4, 0, -87, 0, -1e-4, 36)
+    )
+    cell, _ = rasters.view(scene, [0], asked, ContextLayers(cell_size=degrees)).grid.cell_size
+    assert 9 < cell < 11.2
+
+
+def test_cells_are_aligned_with_the_snap_raster(rasters: GdalRasters, make_raster: MakeRaster, scene: Handle) -> None:
+    snap = make_raster(np.ones((1, 3, 3), np.uint8), "snap.tif", transform=Affine(2, 0, 499_000.5, 0, -2, 4_100_001.25))
+    asked = context(snapRaster={"uri": "/rasterStores/a/snap.tif"})
+    view = rasters.view(scene, [0], asked, ContextLayers(snap_raster=snap))
+    assert view.resample
+    assert view.grid.transform == Affine(2, 0, 499_998.5, 0, -2, 4_000_001.25)
+    assert (view.grid.height, view.grid.width) == (61, 81)
+    with rasters.open(view) as reader:
+        assert reader.read(view.grid.window).mask.mean() > 0.9
+    coarse = rasters.view(scene, [0], asked.model_copy(update={"cell_size": 10.0}), ContextLayers(snap_raster=snap))
+    west, south, _, _ = coarse.grid.bounds_xyxy
+    assert ((west - 499_000.5) % 10, (south - 4_099_995.25) % 10) == (0, 0)
+
+
+def test_a_snap_raster_whose_cells_are_the_rasters_own_warps_nothing(
+    rasters: GdalRasters, make_raster: MakeRaster, scene: Handle
+) -> None:
+    snap = make_raster(np.ones((1, 3, 3), np.uint8), "snap.tif", transform=Affine(2, 0, 490_000, 0, -2, 4_100_000))
+    asked = context(snapRaster={"uri": "/rasterStores/a/snap.tif"})
+    view = rasters.view(scene, [0], asked, ContextLayers(snap_raster=snap))
+    assert (view.resample, view.grid) == (False, rasters.describe(scene).grid)
+
+
+def test_process_sr_counts_where_out_sr_is_silent(rasters: GdalRasters, scene: Handle) -> None:
+    mercator = rasters.view(scene, [0], context(processSR={"wkid": 3857}, outSR={})).grid
+    assert mercator == rasters.view(scene, [0], context(outSR={"wkid": 3857})).grid
+    both = rasters.view(scene, [0], context(processSR={"wkid": 4326}, outSR={"wkid": 3857})).grid
+    assert both == mercator
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul")
@@ -250,7 +293,7 @@ def test_a_mask_handle_keeps_the_pixels_whose_centre_is_inside(
     areas = [shapely.Point(500_040, 3_999_950).buffer(20), shapely.box(500_100.9, 3_999_900, 500_111.1, 3_999_930)]
     path = tmp_path / "areas.gpkg"
     pyogrio.raw.write(path, shapely.to_wkb(areas), [], [], geometry_type="Polygon", crs="EPSG:32616")
-    view = rasters.view(scene, [0], context(), resolve_features(str(path)))
+    view = rasters.view(scene, [0], context(), ContextLayers(resolve_features(str(path))))
     xs, ys = np.meshgrid(500_001 + 2 * np.arange(80), 3_999_999 - 2 * np.arange(60))
     expected = shapely.contains_xy(shapely.union_all(areas), xs, ys)
     with rasters.open(view) as reader:
@@ -262,12 +305,12 @@ def test_a_mask_handle_keeps_the_pixels_whose_centre_is_inside(
 def test_a_mask_in_another_reference_is_projected(rasters: GdalRasters, data: Path) -> None:
     handle = resolve_raster(str(data / "atlanta-buildings" / "atlanta_pan.tif"))
     buildings = resolve_features(str(data / "atlanta-buildings" / "atlanta_buildings.geojson"))
-    view = rasters.view(handle, [0], context(), buildings)
+    view = rasters.view(handle, [0], context(), ContextLayers(buildings))
     plain = rasters.view(handle, [0], context())
     shapes = shapely.from_wkb(pyogrio.raw.read(buildings.path, columns=[])[2])
     burnt = rasterio.features.rasterize(shapes, out_shape=(900, 900), transform=view.grid.transform) > 0
     assert np.array_equal(mask_of(rasters, view), burnt & mask_of(rasters, plain))
-    projected = rasters.view(handle, [0], context(outSR=3857), buildings)
+    projected = rasters.view(handle, [0], context(outSR=3857), ContextLayers(buildings))
     assert mask_of(rasters, projected).mean() == pytest.approx(burnt.mean(), abs=0.1 * burnt.mean() + 0.01)
 
 

@@ -97,3 +97,8 @@ def test_a_system_is_a_code_or_an_object(written, wkid):
 def test_a_context_that_says_nothing_sensible_is_refused(context, words):
     with pytest.raises(ParameterError, match=words):
         TOOLS["ClassifyPixelsUsingDeepLearning"].parse({**CLASSIFY, "context": context})
+
+
+def test_environments_of_a_form_reach_the_context():
+    parsed = TOOLS["DetectObjectsUsingDeepLearning"].parse({**DETECT, "env:outSR": "3857", "returnZ": "True"})
+    assert parsed.context.out_sr.wkid == 3857

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from raster_analysis.inputs import ContextInput, ModelArguments, OutputName, ProcessingContext, RasterInput
+from raster_analysis.inputs import (
+    ContextInput,
+    DataReference,
+    ModelArguments,
+    OutputName,
+    ProcessingContext,
+    RasterInput,
+    SpatialReference,
+    with_environment,
+)
 
 CONTEXT: TypeAdapter[ProcessingContext] = TypeAdapter(ContextInput)
 ARGUMENTS: TypeAdapter[dict[str, str]] = TypeAdapter(ModelArguments)
@@ -22,6 +31,54 @@ def test_an_empty_context_asks_for_nothing(text: object) -> None:
 def test_a_context_that_is_not_understood_is_not_ignored(text: str) -> None:
     with pytest.raises(ValidationError):
         CONTEXT.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (2, 2.0), ("2.5", 2.5), ("MaxOf", "MaxOf"), ("minof", "MinOf"), ("Maximum of Inputs", "MaxOf"), ("", None),
+        ("/rasterStores/a/b.tif", DataReference(uri="/rasterStores/a/b.tif")),
+        ('{"url": "https://h/x/ImageServer"}', DataReference(url="https://h/x/ImageServer")),
+        ({"itemId": "0" * 32}, DataReference(item_id="0" * 32)),
+    ],
+)  # fmt: skip
+def test_a_cell_size_is_a_number_a_rule_or_a_dataset(value: object, read: object) -> None:
+    assert CONTEXT.validate_python({"cellSize": value}).cell_size == read
+
+
+@pytest.mark.parametrize(
+    ("value", "threads"), [("2", 2), (3, 3), ("60%", 4), ("0", 1), ("0%", 1), ("100%", 8), ("99", 8), ("", 8)]
+)
+def test_a_parallel_processing_factor_is_a_number_or_a_share_of_threads(value: object, threads: int) -> None:
+    assert CONTEXT.validate_python({"parallelProcessingFactor": value}).threads(8) == threads
+
+
+@pytest.mark.parametrize("value", ["two", "-1", "50 percent", True])
+def test_a_parallel_processing_factor_of_another_kind_is_refused(value: object) -> None:
+    with pytest.raises(ValidationError, match="number of CPU threads"):
+        CONTEXT.validate_python({"parallelProcessingFactor": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ('<FeatureLayer url:"https://h/x/FeatureServer/0">', "mask", {"url": "https://h/x/FeatureServer/0"}),
+        ('<ImageryLayer url:"https://h/x/ImageServer?token=T">', "snapRaster", {"url": "https://h/x/ImageServer?token=T"}),
+        ({"type": "FeatureLayer", "url": "https://h/x/FeatureServer/0", "serviceToken": "T"}, "mask",
+         {"url": "https://h/x/FeatureServer/0", "serviceToken": "T"}),
+    ],
+)  # fmt: skip
+def test_layers_come_in_every_way_that_clients_write_them(text: object, key: str, value: dict[str, str]) -> None:
+    context = CONTEXT.validate_python({key: text, "anythingElse": 1})
+    assert (context.mask or context.snap_raster) == DataReference.model_validate(value)
+
+
+def test_environments_in_the_form_fill_what_the_context_leaves_open() -> None:
+    form = {"env:outSR": "3857", "env:processSR": "4326", "returnZ": "True"}
+    assert CONTEXT.validate_python(with_environment("", form)).out_sr == SpatialReference(wkid=3857)
+    own = CONTEXT.validate_python(with_environment('{"outSR": 32616}', form))
+    assert (own.out_sr, own.process_sr) == (SpatialReference(wkid=32616), SpatialReference(wkid=4326))
+    assert with_environment('{"cellSize": 2}', {"returnM": "True"}) == '{"cellSize": 2}'
 
 
 @pytest.mark.parametrize("box", [(5, 0, 1, 1), (0, 0, 0, 1), (float("nan"), 0, 1, 1)])
