@@ -12,10 +12,16 @@ from pydantic import JsonValue
 from raster_analysis.errors import JobError
 from raster_analysis.handle import Handle
 from raster_analysis.question import Answerer, Content, Question
+from raster_analysis.rasters.image_questions import answer_facts, answer_frame, answer_image, answer_points
 
 Function = Callable[[Handle, dict[str, JsonValue]], Content]
 
-FUNCTIONS: Mapping[str, Function] = {}
+FUNCTIONS: Mapping[str, Function] = {
+    "image_facts": answer_facts,
+    "image_frame": answer_frame,
+    "image": answer_image,
+    "image_points": answer_points,
+}
 """What can be asked, by name."""
 
 

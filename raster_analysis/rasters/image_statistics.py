@@ -1,0 +1,139 @@
+"""Statistics of a raster's bands: those stored in it, else those of a sample that costs little however large it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.io import DatasetReader
+
+from raster_analysis.grid import Window
+from raster_analysis.handle import Handle
+from raster_analysis.rasters.dataset import describe_raster, grid_of, open_raster
+from raster_analysis.rasters.reader import NativeBands
+from raster_analysis.seams import RasterInfo, RasterView
+
+SAMPLE_PX = 1_000_000
+"""A raster of more pixels is sampled."""
+_WITHOUT_OVERVIEW = 64
+"""Reading an overview finer than this times the sample costs seconds: windows are read instead."""
+_WINDOW_PX, _WINDOWS_A_SIDE = 128, 8
+BINS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class BandStatistics:
+    """One band's values: figures, and how often each of `BINS` classes from `low` to `high` occurs."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    deviation: float
+    median: float
+    mode: float
+    count: int
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+    def percentile(self, percent: float) -> float:
+        """Return the value below which so many percent lie, to a bin's width."""
+        total = np.cumsum(self.counts)
+        place = int(np.searchsorted(total, total[-1] * percent / 100))
+        width = (self.high - self.low) / len(self.counts)
+        return self.low + width * (min(place, len(self.counts) - 1) + 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class RasterStatistics:
+    """Of every band of a raster, the alpha band left out."""
+
+    bands: tuple[BandStatistics | None, ...]
+    """None for a band without any valid pixel."""
+    sampled: bool
+    """Whether they come from fewer pixels than the raster has."""
+
+
+@lru_cache(maxsize=64)
+def find_statistics(handle: Handle) -> RasterStatistics:
+    """Return a raster's statistics; asked again for the same version of a file, they are remembered."""
+    with open_raster(handle) as dataset:
+        info = describe_raster(handle, dataset)
+        indexes = data_bands(info)
+        values = _sample(dataset, handle, indexes, info.dtype)
+        found = [_with_stored(dataset, index, _compute(band)) for index, band in zip(indexes, values, strict=True)]
+    return RasterStatistics(tuple(found), sampled=info.grid.window.size > SAMPLE_PX)
+
+
+def data_bands(info: RasterInfo) -> tuple[int, ...]:
+    """Return the zero-based bands that hold data."""
+    return tuple(index for index in range(info.band_count) if index != info.alpha_band)
+
+
+def _sample(
+    dataset: DatasetReader, handle: Handle, indexes: tuple[int, ...], dtype: str
+) -> list[npt.NDArray[np.generic]]:
+    """Return the valid values of each band, one band in memory at a time beside them."""
+    return [_sample_band(dataset, RasterView(handle, (index,), grid_of(dataset), False, dtype)) for index in indexes]
+
+
+def _sample_band(dataset: DatasetReader, view: RasterView) -> npt.NDArray[np.generic]:
+    bands = NativeBands(dataset, view, raw=True)
+    parts = [bands.read(window, shape) for window, shape in _sample_windows(dataset)]
+    return np.concatenate([part.data[0][part.mask] for part in parts])
+
+
+def _sample_windows(dataset: DatasetReader) -> list[tuple[Window, tuple[int, int]]]:
+    """Return what to read: the whole raster from the overview that fits, or windows spread evenly over it."""
+    height, width = dataset.height, dataset.width
+    shrinking = max(1.0, (height * width / SAMPLE_PX) ** 0.5)
+    finest = max((factor for factor in dataset.overviews(1) if factor <= shrinking), default=1)
+    if height * width / finest**2 <= _WITHOUT_OVERVIEW * SAMPLE_PX:
+        shape = (max(1, round(height / shrinking)), max(1, round(width / shrinking)))
+        return [(Window(0, 0, *shape), shape)]
+    steps = (np.arange(_WINDOWS_A_SIDE) + 0.5) / _WINDOWS_A_SIDE
+    corners = [(int(r * (height - _WINDOW_PX)), int(c * (width - _WINDOW_PX))) for r in steps for c in steps]
+    return [(Window(max(0, row), max(0, col), _WINDOW_PX, _WINDOW_PX), (height, width)) for row, col in corners]
+
+
+def _compute(values: npt.NDArray[np.generic]) -> BandStatistics | None:
+    if not values.size:
+        return None
+    numbers = values.astype(np.float64)
+    low, high = _histogram_range(values.dtype, float(numbers.min()), float(numbers.max()))
+    counts, _ = np.histogram(numbers, bins=BINS, range=(low, high))
+    fullest = int(counts.argmax())
+    return BandStatistics(
+        minimum=float(numbers.min()),
+        maximum=float(numbers.max()),
+        mean=float(numbers.mean()),
+        deviation=float(numbers.std()),
+        median=float(np.median(numbers)),
+        mode=low + (high - low) * (fullest + 0.5) / BINS,
+        count=len(numbers),
+        low=low,
+        high=high,
+        counts=tuple(int(count) for count in counts),
+    )
+
+
+def _histogram_range(kind: np.dtype[Any], low: float, high: float) -> tuple[float, float]:
+    """Return the edges of the histogram: one bin a value where there are few, as other image servers do."""
+    if kind.kind in "iu" and low >= 0 and high < BINS:
+        return -0.5, BINS - 0.5
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def _with_stored(dataset: DatasetReader, index: int, computed: BandStatistics | None) -> BandStatistics | None:
+    """Return statistics with the figures that the file itself tells: those are of all pixels."""
+    tags = dataset.tags(index + 1)
+    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "deviation": "STDDEV"}
+    try:
+        stored = {name: float(tags[f"STATISTICS_{tag}"]) for name, tag in names.items()}
+    except (KeyError, ValueError):
+        return computed
+    usable = np.isfinite(list(stored.values())).all() and stored["minimum"] <= stored["maximum"]
+    return replace(computed, **stored) if computed and usable else computed
