@@ -11,6 +11,7 @@ if __name__ != "raster_analysis.tools":
 
 from raster_analysis.tools import (
     classify_pixels_using_deep_learning,
+    detect_change_using_deep_learning,
     detect_objects_using_deep_learning,
     list_deep_learning_models,
     publish_deep_learning_model,
@@ -28,6 +29,7 @@ TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
             query_deep_learning_model_info,
             detect_objects_using_deep_learning,
             classify_pixels_using_deep_learning,
+            detect_change_using_deep_learning,
         )
     }
 )

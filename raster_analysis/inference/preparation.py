@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from raster_analysis.errors import ModelError
 from raster_analysis.grid import Window
+from raster_analysis.handle import Handle
 from raster_analysis.inference.arguments import ArgumentValues, parse_arguments
 from raster_analysis.inference.merge import OutputValues
 from raster_analysis.inference.tiling import Tiling, blocks_of, choose_tiling, memory_bill
@@ -64,6 +65,17 @@ class Request:
     """Wire name of the model parameter."""
     arguments: Mapping[str, str]
     processing: ProcessingContext
+    before: str | None = None
+    """Wire name of the raster of the earlier date, for tools that compare two."""
+
+    def source(self, context: Context) -> Handle:
+        """Return what the model reads: the raster, or both dates one behind the other (dlpk 3.11)."""
+        raster = context.handle(self.raster)
+        if self.before is None:
+            return raster
+        before = context.handle(self.before)
+        title = f"{before.title!r} and {raster.title!r}"
+        return Handle("raster", "", title, members=(before, raster), join="stack")
 
     @property
     def blends(self) -> bool:
@@ -124,7 +136,7 @@ def read_preparation(plan: Plan) -> Preparation:
 
 
 def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
-    raster, model = context.handle(request.raster), context.handle(request.model)
+    raster, model = request.source(context), context.handle(request.model)
     processing, limit = request.processing, context.memory_limit
     values = check_request(info, request.task, request.arguments, processing=processing, memory_limit=limit)
     view = context.rasters.view(raster, info.bands, processing, ContextLayers.of(context.handles))
