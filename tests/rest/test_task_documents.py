@@ -35,6 +35,10 @@ KEYWORDS = {
         ["input_raster", "output_classified_raster", "model", "model_arguments", "process_all_raster_items", "context"],
         ["out_raster"],
     ),
+    "detect_change_using_deep_learning": (
+        ["from_raster", "to_raster", "output_classified_raster_name", "model_definition", "model_arguments", "context"],
+        ["output_raster"],
+    ),
 }
 TYPES = {"runNMS": "GPBoolean", "processAllRasterItems": "GPBoolean", "maxOverlapRatio": "GPDouble"}
 REQUIRED = {
@@ -44,6 +48,10 @@ REQUIRED = {
     "model",
     "modelLocation",
     "outputName",
+    "fromRaster",
+    "toRaster",
+    "outputClassifiedRasterName",
+    "modelDefinition",
 }
 
 

@@ -187,5 +187,5 @@ def test_a_model_of_an_odd_number_of_bands_is_no_change_model(detect, write_pack
     network.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "bands"
     onnx.save(network, package / "net.onnx")
     (package / "model.emd").write_text(json.dumps({**definition, "ExtractBands": [0, 1, 2]}))
-    with pytest.raises(RasterError, match="reads 3 bands, which cannot be two dates of 'a.tif' and 'b.tif'"):
+    with pytest.raises(RasterError, match=r"reads 3 bands, which cannot be two dates of 'a\.tif' and 'b\.tif'"):
         detect(write_raster("a.tif", pixels), write_raster("b.tif", pixels), package)
