@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import json
 import logging
+import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +26,7 @@ from raster_analysis.executors.processes import ProcessExecutor
 from raster_analysis.executors.readers import ReaderPool
 from raster_analysis.jobs.conductor import Policy
 from raster_analysis.jobs.dispatcher import Dispatcher
+from raster_analysis.jobs.job import Job
 from raster_analysis.jobs.store import Store
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
@@ -56,6 +60,9 @@ _READER_ENTRY = "raster_analysis.reader:open_answerer"
 
 _KEEP_ALIVE_S = 75
 """Longer than clients pause between polls: a connection closed under a submitJob is lost work (contract 12.4)."""
+_TIDY_S = 3600
+_ID = re.compile(r"i?[0-9a-f]{32}")
+"""An item's id, or with the letter in front an upload's."""
 _FREE_BYTES = 256 * 1024**2
 """Below this the server says that it is not ready (guess)."""
 
@@ -185,14 +192,30 @@ def _certificate(settings: Settings) -> CertificateFiles:
 def _lifespan(rooms: Rooms) -> Lifespan:
     @asynccontextmanager
     async def run(_app: Starlette) -> AsyncIterator[None]:
+        tidying = asyncio.create_task(_tidy_every_hour(rooms))
         try:
             await run_in_threadpool(rooms.readers.start)
             await run_in_threadpool(rooms.dispatcher.start)
             yield
         finally:
+            tidying.cancel()
             await run_in_threadpool(rooms.close)
 
     return run
+
+
+async def _tidy_every_hour(rooms: Rooms) -> None:
+    while True:
+        try:
+            await run_in_threadpool(lambda: rooms.portal.tidy(named_ids(rooms.store.unfinished())))
+        except Exception:
+            logger.exception("uploads and empty services could not be tidied; the next try is in an hour")
+        await asyncio.sleep(_TIDY_S)
+
+
+def named_ids(jobs: Iterable[Job]) -> set[str]:
+    """Return the ids of items and uploads that the parameters of jobs name, wherever they stand."""
+    return {found for job in jobs for found in _ID.findall(json.dumps(job.form))}
 
 
 def _checks(rooms: Rooms) -> Checks:

@@ -74,7 +74,7 @@ class Portal:
         self.throttle = Throttle(clock=clock)
         self.folders = Folders(self.database, clock=clock)
         self.items = Items(self.database, folder / "items", clock=clock)
-        self.services = Services(self.database, self.items)
+        self.services = Services(self.database, self.items, clock=clock)
         self.stores = Stores(settings.stores, private=folder)
         self.packages = Packages(folder / "packages")
         self.uploads = Uploads(folder / "uploads", settings.upload_limit)
@@ -177,6 +177,14 @@ class Portal:
         self.packages.sweep({*self.items.package_digests(), *pinned})
         self.uploads.sweep()
         self.arrivals.sweep()
+
+    def tidy(self, named: Collection[str] = ()) -> None:
+        """Forget uploads and empty services that nobody has gone on with for a day.
+
+        `named` holds the ids that unfinished jobs name: those wait as long as their jobs do.
+        """
+        self.arrivals.expire(named)
+        self.services.expire(named)
 
     def close(self) -> None:
         """Close the database, and let another server sweep."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, delete, select
 
 from raster_analysis.errors import AccessError, InputError
 from raster_analysis.portal.database import Database, fold, items, services
 from raster_analysis.portal.item import FEATURE_TYPE, IMAGE_TYPE, Item, changeable_by, readable_by
 from raster_analysis.portal.items import Items
+from raster_analysis.portal.moment import Clock, now_ms
 from raster_analysis.portal.users import User
 
+logger = logging.getLogger(__name__)
+
 LONGEST_NAME = 120
+UNFILLED_MS = 24 * 3600 * 1000
+"""How long a service waits for its job (contract 10: a day)."""
 _NAME = re.compile(r"\w+", re.ASCII)
 _NOT_IN_NAME = re.compile(r"\W+", re.ASCII)
 _PATH = re.compile(r"/arcgis/rest/services/Hosted/(\w+)/(FeatureServer|ImageServer)(?:/\d+)?/?", re.ASCII)
@@ -61,9 +68,10 @@ class ServiceName:
 class Services:
     """The hosted services of a portal."""
 
-    def __init__(self, database: Database, items: Items) -> None:
+    def __init__(self, database: Database, items: Items, *, clock: Clock = now_ms) -> None:
         self._database = database
         self._items = items
+        self._clock = clock
 
     def find(self, service: ServiceName, user: User | None) -> Item:
         """Return the item of a service; raises AccessError when it is missing or not for this user."""
@@ -120,6 +128,21 @@ class Services:
         """Return the owner's service of that name when no job has filled it yet."""
         item = _find(connection, service, changeable_by(owner))
         return item if item is not None and item.owner == owner.name and item.data_file is None else None
+
+    def expire(self, wanted: Collection[str] = ()) -> None:
+        """Delete services that no job filled for a day, but those `wanted` by jobs and those that are protected.
+
+        Clients that fail leave them behind, named after the call that failed (contract 10).
+        """
+        empty = items.c.data_file.is_(None) & items.c.protected.is_(False)
+        old = empty & (items.c.modified_ms < self._clock() - UNFILLED_MS)
+        named = select(services.c.item_id)
+        with self._database.write() as connection:
+            found = connection.scalars(select(items.c.id).where(items.c.id.in_(named), old)).all()
+            left_behind = [item_id for item_id in found if item_id not in wanted]
+            connection.execute(delete(items).where(items.c.id.in_(left_behind)))
+        for item_id in left_behind:
+            logger.info("service item %s was never filled and is deleted", item_id)
 
 
 def clean_service_name(text: str) -> str:

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 sys.path.insert(0, str(Path(__file__).parent))
 
 from echo import TOOLS, open_bench
+from portal_client import Asker
 
 from raster_analysis.app import Rooms, create_app
 from raster_analysis.executors.inline import InlineExecutor
@@ -67,6 +68,31 @@ def carol(token: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def admin(token: dict[str, str]) -> dict[str, str]:
     return {"X-Esri-Authorization": f"Bearer {token['admin']}"}
+
+
+@pytest.fixture
+def nobody(client: TestClient) -> Asker:
+    return Asker(client)
+
+
+@pytest.fixture
+def as_alice(client: TestClient, alice: dict[str, str]) -> Asker:
+    return Asker(client, alice)
+
+
+@pytest.fixture
+def as_carol(client: TestClient, carol: dict[str, str]) -> Asker:
+    return Asker(client, carol)
+
+
+@pytest.fixture
+def as_bob(client: TestClient, token: dict[str, str]) -> Asker:
+    return Asker(client, {"X-Esri-Authorization": f"Bearer {token['bob']}"})
+
+
+@pytest.fixture
+def as_admin(client: TestClient, admin: dict[str, str]) -> Asker:
+    return Asker(client, admin)
 
 
 class Toolbox:

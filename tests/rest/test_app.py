@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import socket
 import ssl
 import stat
@@ -19,9 +20,10 @@ import uvicorn
 from cryptography import x509
 from starlette.testclient import TestClient
 
-from raster_analysis.app import create_app, make_config, serve
+from raster_analysis.app import create_app, make_config, named_ids, serve
 from raster_analysis.errors import StoreError
 from raster_analysis.executors.inline import InlineExecutor
+from raster_analysis.jobs.job import new_job
 from raster_analysis.jobs.lock import FolderLock
 from raster_analysis.rest.certificate import ensure_certificate
 from raster_analysis.settings import Settings
@@ -158,3 +160,14 @@ def test_a_second_server_on_a_data_folder_is_refused_before_it_listens(tmp_path:
     with pytest.raises(StoreError, match=r"another server \(process \d+\) uses this data folder"):
         serve(Settings(data=tmp_path, http=True))
     first.release()
+
+
+def test_the_ids_that_unfinished_jobs_name_are_found_wherever_they_stand() -> None:
+    item, upload, service = "0a" * 16, "i" + "1b" * 16, "2c" * 16
+    form = {
+        "inputRaster": json.dumps({"itemIds": [upload], "itemsOnServer": True}),
+        "model": item,
+        "outputObjects": json.dumps({"itemProperties": {"itemId": service}}),
+    }
+    job = new_job("EchoText", form, "alice", dt.datetime.now(dt.UTC))
+    assert named_ids([job]) == {item, upload, service}

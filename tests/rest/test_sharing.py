@@ -1,107 +1,23 @@
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import BASE_URL, PASSWORD, TOOLBOX
-from onnx import TensorProto, helper, numpy_helper
+from portal_client import CONTENT, INACCESSIBLE, MINE, SHARING, Asker, Headers
+from portal_client import make_package as package
 from starlette.testclient import TestClient
 
 from raster_analysis.app import Rooms
 from raster_analysis.portal.item import Access
 from raster_analysis.portal.tokens import GRACE_MS
 
-SHARING = "/portal/sharing/rest"
-CONTENT = f"{SHARING}/content"
-MINE = f"{CONTENT}/users/alice"
-INACCESSIBLE = "Item does not exist or is inaccessible."
-
-Headers = dict[str, str]
-
-
-class Sharing:
-    """Asks the portal as one user."""
-
-    def __init__(self, client: TestClient, headers: Headers | None = None) -> None:
-        self._client = client
-        self._headers = headers or {}
-
-    def __call__(self, path: str, files: Any = None, **form: object) -> dict[str, Any]:
-        """Post a form; every resource takes it, reading ones too (contract 1.13)."""
-        answer = self._client.post(path, data={"f": "json", **form}, files=files, headers=self._headers)
-        assert answer.status_code == 200
-        assert "set-cookie" not in answer.headers
-        assert "www-authenticate" not in answer.headers
-        return answer.json()  # type: ignore[no-any-return]
-
-    def error(self, path: str, files: Any = None, **form: object) -> tuple[int, str]:
-        """Post a form that is refused; return code and message."""
-        told = self(path, files, **form)["error"]
-        return told["code"], told["message"]
-
-    def add(self, title: str, files: Any = None, path: str = f"{MINE}/addItem", **form: object) -> str:
-        answer = self(path, files, **{"type": "PDF", "title": title, **form})
-        assert answer["success"] is True, answer
-        return str(answer["id"])
-
-
-@pytest.fixture
-def nobody(client: TestClient) -> Sharing:
-    return Sharing(client)
-
-
-@pytest.fixture
-def as_alice(client: TestClient, alice: Headers) -> Sharing:
-    return Sharing(client, alice)
-
-
-@pytest.fixture
-def as_carol(client: TestClient, carol: Headers) -> Sharing:
-    return Sharing(client, carol)
-
-
-@pytest.fixture
-def as_bob(client: TestClient, token: dict[str, str]) -> Sharing:
-    return Sharing(client, {"X-Esri-Authorization": f"Bearer {token['bob']}"})
-
-
-@pytest.fixture
-def as_admin(client: TestClient, admin: Headers) -> Sharing:
-    return Sharing(client, admin)
-
-
-def package(class_name: str) -> bytes:
-    weights = numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "w"], ["y"])],
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 64, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2, 64, 64])],
-        [weights],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    definition = {
-        "Framework": "ONNX", "ModelType": "ImageClassification", "ModelConfiguration": "tiny", "ModelFile": "tiny.onnx",
-        "ImageHeight": 64, "ImageWidth": 64, "ExtractBands": [0, 1, 2],
-        "Classes": [{"Value": 1, "Name": class_name, "Color": [0, 200, 0]}],
-        "RasterAnalysis": {"Output": {"Decoder": "pixels"}},
-    }  # fmt: skip
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("tiny.emd", json.dumps(definition))
-        archive.writestr("tiny.onnx", model.SerializeToString())
-    return content.getvalue()
-
-
 # What the portal is
 
 
-def test_the_portal_describes_itself_to_anybody(nobody: Sharing, client: TestClient) -> None:
+def test_the_portal_describes_itself_to_anybody(nobody: Asker, client: TestClient) -> None:
     info = nobody(f"{SHARING}/info")["authInfo"]
     assert info == {"isTokenBasedSecurity": True, "tokenServicesUrl": f"{BASE_URL}{SHARING}/generateToken"}
     for root in (SHARING, f"{SHARING}/"):
@@ -122,9 +38,7 @@ def test_urls_never_come_from_the_request(client: TestClient) -> None:
         assert BASE_URL in answer.text
 
 
-def test_the_portal_describes_its_caller(
-    as_alice: Sharing, as_bob: Sharing, as_admin: Sharing, nobody: Sharing
-) -> None:
+def test_the_portal_describes_its_caller(as_alice: Asker, as_bob: Asker, as_admin: Asker, nobody: Asker) -> None:
     assert as_alice(f"{SHARING}/portals/self")["user"]["username"] == "alice"
     assert as_alice(f"{SHARING}/community/self")["username"] == "alice"
     assert as_alice(f"{SHARING}/community/users/bob")["role"] == "org_user"
@@ -140,19 +54,19 @@ def test_the_portal_describes_its_caller(
 # Tokens
 
 
-def test_a_password_gives_a_token(nobody: Sharing, client: TestClient, rooms: Rooms) -> None:
+def test_a_password_gives_a_token(nobody: Asker, client: TestClient, rooms: Rooms) -> None:
     answer = nobody(f"{SHARING}/generateToken", username="alice", password=PASSWORD, client="referer", expiration=60)
     assert answer["expires"] > 10**12
     for headers in (
         {"X-Esri-Authorization": f"Bearer {answer['token']}"},
         {"Authorization": f"Bearer {answer['token']}"},
     ):
-        assert Sharing(client, headers)(f"{SHARING}/community/self")["username"] == "alice"
+        assert Asker(client, headers)(f"{SHARING}/community/self")["username"] == "alice"
     assert nobody(f"{SHARING}/community/self", token=answer["token"])["username"] == "alice"
     assert nobody(f"{SHARING}/community/self?token={answer['token']}")["username"] == "alice"
 
 
-def test_a_token_is_exchanged_for_itself(nobody: Sharing, token: dict[str, str], client: TestClient) -> None:
+def test_a_token_is_exchanged_for_itself(nobody: Asker, token: dict[str, str], client: TestClient) -> None:
     form = {"request": "getToken", "serverURL": f"{BASE_URL}/arcgis", "token": token["alice"]}
     assert nobody(f"{SHARING}/generateToken", **form)["token"] == token["alice"]
     answer = client.get(f"{SHARING}/generateToken", params={"f": "json", **form})
@@ -161,7 +75,7 @@ def test_a_token_is_exchanged_for_itself(nobody: Sharing, token: dict[str, str],
 
 
 def test_a_stale_header_does_not_keep_anybody_from_signing_in(client: TestClient) -> None:
-    stale = Sharing(client, {"X-Esri-Authorization": "Bearer None"})
+    stale = Asker(client, {"X-Esri-Authorization": "Bearer None"})
     assert stale.error(f"{SHARING}/community/self") == (498, "Invalid Token.")
     assert stale(f"{SHARING}/generateToken", username="carol", password=PASSWORD)["token"]
 
@@ -176,7 +90,7 @@ def test_unknown_user_and_wrong_password_are_one_answer(client: TestClient) -> N
     assert json.loads(body)["error"]["message"] == "Unable to generate token."
 
 
-def test_guessing_is_answered_in_an_envelope_and_locks_out_nobody_else(nobody: Sharing) -> None:
+def test_guessing_is_answered_in_an_envelope_and_locks_out_nobody_else(nobody: Asker) -> None:
     codes = [nobody.error(f"{SHARING}/generateToken", username="guessed", password="wrong!!!")[0] for _ in range(12)]
     assert codes == [400] * 10 + [429] * 2
     assert nobody(f"{SHARING}/generateToken", username="bob", password=PASSWORD)["token"]
@@ -189,7 +103,7 @@ def test_passwords_are_not_taken_from_urls(client: TestClient, query: str) -> No
         assert answer.json()["error"]["code"] == 405
 
 
-def test_expired_and_revoked_tokens_are_invalid(nobody: Sharing, rooms: Rooms) -> None:
+def test_expired_and_revoked_tokens_are_invalid(nobody: Asker, rooms: Rooms) -> None:
     tokens = rooms.portal.tokens
     revoked = tokens.issue("alice", 60)
     tokens.revoke(revoked.value)
@@ -203,7 +117,7 @@ def test_expired_and_revoked_tokens_are_invalid(nobody: Sharing, rooms: Rooms) -
 
 
 @pytest.mark.parametrize("expiration", ["1e3", "x", "9" * 5000, "--1"])
-def test_lifetimes_that_are_no_numbers_are_refused(nobody: Sharing, expiration: str) -> None:
+def test_lifetimes_that_are_no_numbers_are_refused(nobody: Asker, expiration: str) -> None:
     asked = nobody.error(f"{SHARING}/generateToken", username="bob", password=PASSWORD, expiration=expiration)
     assert asked[0] == 400
 
@@ -211,7 +125,7 @@ def test_lifetimes_that_are_no_numbers_are_refused(nobody: Sharing, expiration: 
 # Items
 
 
-def test_an_item_is_added_read_changed_and_deleted(as_alice: Sharing) -> None:
+def test_an_item_is_added_read_changed_and_deleted(as_alice: Asker) -> None:
     item_id = as_alice.add("First report", tags="a, b", snippet="short", description="<script>alert(1)</script>")
     item = as_alice(f"{CONTENT}/items/{item_id}")
     assert (item["id"], item["owner"], item["type"], item["title"]) == (item_id, "alice", "PDF", "First report")
@@ -229,14 +143,14 @@ def test_an_item_is_added_read_changed_and_deleted(as_alice: Sharing) -> None:
     assert as_alice.error(f"{CONTENT}/items/{item_id}") == (400, INACCESSIBLE)
 
 
-def test_job_properties_are_kept_with_the_item(as_alice: Sharing) -> None:
+def test_job_properties_are_kept_with_the_item(as_alice: Asker) -> None:
     item_id = as_alice.add("With properties")
     properties = json.dumps({"jobUrl": "https://h/jobs/1", "jobStatus": "completed"})
     as_alice(f"{MINE}/items/{item_id}/update", properties=properties)
     assert as_alice(f"{CONTENT}/items/{item_id}")["properties"] == properties
 
 
-def test_script_in_items_is_escaped_on_pages(client: TestClient, as_alice: Sharing, alice: Headers) -> None:
+def test_script_in_items_is_escaped_on_pages(client: TestClient, as_alice: Asker, alice: Headers) -> None:
     item_id = as_alice.add("<script>alert(1)</script>", description="<img src=x onerror=alert(1)>")
     page = client.get(f"{CONTENT}/items/{item_id}", headers=alice)
     assert page.headers["content-type"].startswith("text/html")
@@ -245,7 +159,7 @@ def test_script_in_items_is_escaped_on_pages(client: TestClient, as_alice: Shari
     assert "<img src=x" not in page.text
 
 
-def test_owner_role_and_access_are_not_taken_from_forms(as_alice: Sharing, as_bob: Sharing) -> None:
+def test_owner_role_and_access_are_not_taken_from_forms(as_alice: Asker, as_bob: Asker) -> None:
     forbidden = {
         "owner": "admin", "access": "public", "role": "administrator", "id": "0" * 32, "size": "-7",
         "package_digest": "0" * 64, "data_file": "../../portal.sqlite", "url": "https://evil.example", "created": "0",
@@ -258,7 +172,7 @@ def test_owner_role_and_access_are_not_taken_from_forms(as_alice: Sharing, as_bo
     assert as_bob.error(f"{CONTENT}/items/{item_id}") == (400, INACCESSIBLE)
 
 
-def test_others_items_cannot_be_told_from_missing_ones(as_alice: Sharing, as_carol: Sharing, nobody: Sharing) -> None:
+def test_others_items_cannot_be_told_from_missing_ones(as_alice: Asker, as_carol: Asker, nobody: Asker) -> None:
     item_id = as_alice.add("Secret")
     for other in (as_carol, nobody):
         for path in (f"{CONTENT}/items/{{}}", f"{CONTENT}/items/{{}}/data"):
@@ -274,7 +188,7 @@ def test_others_items_cannot_be_told_from_missing_ones(as_alice: Sharing, as_car
     assert as_alice(f"{CONTENT}/items/{item_id}")["title"] == "Secret"
 
 
-def test_others_folders_cannot_be_told_from_missing_ones(as_alice: Sharing, as_carol: Sharing) -> None:
+def test_others_folders_cannot_be_told_from_missing_ones(as_alice: Asker, as_carol: Asker) -> None:
     folder = as_alice(f"{MINE}/createFolder", title="Private folder")["folder"]
     theirs = {as_carol.error(f"{CONTENT}/users/carol/{each}") for each in (folder["id"], "0" * 32)}
     assert theirs == {(400, "Folder does not exist or is inaccessible.")}
@@ -282,7 +196,7 @@ def test_others_folders_cannot_be_told_from_missing_ones(as_alice: Sharing, as_c
     assert users == {(400, "User does not exist or is inaccessible.")}
 
 
-def test_a_viewer_adds_nothing(as_bob: Sharing) -> None:
+def test_a_viewer_adds_nothing(as_bob: Asker) -> None:
     home = f"{CONTENT}/users/bob"
     parameters = json.dumps({"name": "viewers_service"})
     file = {"file": ("m.dlpk", b"x")}
@@ -292,13 +206,13 @@ def test_a_viewer_adds_nothing(as_bob: Sharing) -> None:
     assert as_bob.error(f"{home}/createService", outputType="featureService", createParameters=parameters)[0] == 403
 
 
-def test_an_administrator_acts_for_others(as_admin: Sharing, as_alice: Sharing) -> None:
+def test_an_administrator_acts_for_others(as_admin: Asker, as_alice: Asker) -> None:
     item_id = as_admin.add("Put here by the administrator")
     assert as_alice(f"{CONTENT}/items/{item_id}")["owner"] == "alice"
     assert as_admin(f"{MINE}/items/{item_id}/delete")["success"] is True
 
 
-def test_folders_hold_items_and_lists_are_paged(as_admin: Sharing) -> None:
+def test_folders_hold_items_and_lists_are_paged(as_admin: Asker) -> None:
     home = f"{CONTENT}/users/admin"
     made = as_admin(f"{home}/createFolder", title="Paged")
     folder = made["folder"]
@@ -320,7 +234,7 @@ def test_folders_hold_items_and_lists_are_paged(as_admin: Sharing) -> None:
     assert as_admin.error(f"{home}/createFolder", title="Paged")[0] == 400
 
 
-def test_items_are_deleted_in_one_request_each_with_its_outcome(as_alice: Sharing, as_carol: Sharing) -> None:
+def test_items_are_deleted_in_one_request_each_with_its_outcome(as_alice: Asker, as_carol: Asker) -> None:
     mine, theirs = as_alice.add("Mine"), as_carol.add("Theirs", path=f"{CONTENT}/users/carol/addItem")
     results = as_alice(f"{MINE}/deleteItems", items=f"{mine},{theirs}")["results"]
     assert [(each["itemId"], each["success"]) for each in results] == [(mine, True), (theirs, False)]
@@ -330,7 +244,7 @@ def test_items_are_deleted_in_one_request_each_with_its_outcome(as_alice: Sharin
 # Packages and their data
 
 
-def test_a_package_is_uploaded_found_and_downloaded(as_alice: Sharing, client: TestClient, alice: Headers) -> None:
+def test_a_package_is_uploaded_found_and_downloaded(as_alice: Asker, client: TestClient, alice: Headers) -> None:
     content = package("uploaded")
     file = {"file": ("my trees.dlpk", content)}
     item_id = as_alice.add("Uploaded trees", file, type="Deep Learning Package")
@@ -348,7 +262,7 @@ def test_a_package_is_uploaded_found_and_downloaded(as_alice: Sharing, client: T
     assert [each["id"] for each in found["results"]] == [item_id]
 
 
-def test_new_content_keeps_the_items_id(as_alice: Sharing, client: TestClient, alice: Headers, rooms: Rooms) -> None:
+def test_new_content_keeps_the_items_id(as_alice: Asker, client: TestClient, alice: Headers, rooms: Rooms) -> None:
     item_id = as_alice.add("Replaced", {"file": ("a.dlpk", package("before"))}, type="Deep Learning Package")
     after = package("after")
     assert as_alice(f"{MINE}/items/{item_id}/update", {"file": ("b.dlpk", after)}, title="Again")["success"] is True
@@ -361,7 +275,7 @@ def test_new_content_keeps_the_items_id(as_alice: Sharing, client: TestClient, a
     assert as_alice(f"{CONTENT}/items/{item_id}")["title"] == "Again"
 
 
-def test_a_bad_package_is_refused_with_its_finding_and_leaves_nothing(as_alice: Sharing, rooms: Rooms) -> None:
+def test_a_bad_package_is_refused_with_its_finding_and_leaves_nothing(as_alice: Asker, rooms: Rooms) -> None:
     folder = rooms.settings.data
     before = sorted(path for name in ("items", "packages", "uploads") for path in (folder / name).rglob("*"))
     for content in (b"", b"GIF89a", package("cut")[:-30]):
@@ -374,7 +288,7 @@ def test_a_bad_package_is_refused_with_its_finding_and_leaves_nothing(as_alice: 
     assert before == sorted(path for name in ("items", "packages", "uploads") for path in (folder / name).rglob("*"))
 
 
-def test_equal_packages_at_once_become_items_with_one_copy(as_alice: Sharing, rooms: Rooms) -> None:
+def test_equal_packages_at_once_become_items_with_one_copy(as_alice: Asker, rooms: Rooms) -> None:
     content = package("concurrent")
     before = set((rooms.settings.data / "packages").iterdir())
     with ThreadPoolExecutor(8) as threads:
@@ -390,7 +304,7 @@ def test_equal_packages_at_once_become_items_with_one_copy(as_alice: Sharing, ro
 
 @pytest.mark.parametrize("name", ['x";\r\nX-Evil: 1.dlpk', "../../../etc/passwd", "a\x00b.pdf", "bäume.pdf", "💥.html"])
 def test_file_names_cannot_break_headers_or_folders(
-    as_alice: Sharing, client: TestClient, alice: Headers, name: str
+    as_alice: Asker, client: TestClient, alice: Headers, name: str
 ) -> None:
     item_id = as_alice.add("Hostile name", {"file": (name, b"content")})
     answer = client.get(f"{CONTENT}/items/{item_id}/data", headers=alice)
@@ -400,7 +314,7 @@ def test_file_names_cannot_break_headers_or_folders(
     assert "/" not in as_alice(f"{CONTENT}/items/{item_id}")["name"]
 
 
-def test_uploads_over_the_limit_are_refused(as_alice: Sharing, rooms: Rooms) -> None:
+def test_uploads_over_the_limit_are_refused(as_alice: Asker, rooms: Rooms) -> None:
     uploads = rooms.portal.uploads
     uploads.limit, limit = 1000, uploads.limit
     try:
@@ -414,7 +328,7 @@ def test_uploads_over_the_limit_are_refused(as_alice: Sharing, rooms: Rooms) -> 
 # Search
 
 
-def test_search_echoes_the_page_size_and_ends(as_alice: Sharing) -> None:
+def test_search_echoes_the_page_size_and_ends(as_alice: Asker) -> None:
     ids = {as_alice.add(f"Needle {n}", tags="needle-tag") for n in range(3)}
     first = as_alice(f"{SHARING}/search", q="tags:needle-tag", start=1, num=2, sortField="avgRating", sortOrder="desc")
     assert (first["total"], first["start"], first["num"], first["nextStart"]) == (3, 1, 2, 3)
@@ -425,7 +339,7 @@ def test_search_echoes_the_page_size_and_ends(as_alice: Sharing) -> None:
     assert (beyond["results"], beyond["num"], beyond["nextStart"]) == ([], 1, -1)
 
 
-def test_search_without_a_token_finds_public_items_only(as_alice: Sharing, nobody: Sharing, rooms: Rooms) -> None:
+def test_search_without_a_token_finds_public_items_only(as_alice: Asker, nobody: Asker, rooms: Rooms) -> None:
     item_id = as_alice.add("Findable haystack")
     assert nobody(f"{SHARING}/search", q="haystack")["total"] == 0
     user = rooms.portal.users.get("alice")
@@ -435,7 +349,7 @@ def test_search_without_a_token_finds_public_items_only(as_alice: Sharing, nobod
 
 
 @pytest.mark.parametrize("query", ["(", 'title:"', "colour:red", "a AND", "x" * 5000])
-def test_queries_that_cannot_be_read_are_told(nobody: Sharing, query: str) -> None:
+def test_queries_that_cannot_be_read_are_told(nobody: Asker, query: str) -> None:
     assert nobody.error(f"{SHARING}/search", q=query)[0] == 400
 
 
@@ -443,7 +357,7 @@ def test_queries_that_cannot_be_read_are_told(nobody: Sharing, query: str) -> No
 
 
 def make_service(
-    ask: Sharing, name: str, kind: str = "featureService", home: str = MINE, **form: object
+    ask: Asker, name: str, kind: str = "featureService", home: str = MINE, **form: object
 ) -> dict[str, Any]:
     return ask(
         f"{home}/createService", outputType=kind, createParameters=json.dumps({"name": name}), isView="false", **form
@@ -454,7 +368,7 @@ def make_service(
     ("kind", "item_type", "server"),
     [("featureService", "Feature Service", "FeatureServer"), ("imageService", "Image Service", "ImageServer")],
 )
-def test_an_output_service_is_made_before_its_job(as_alice: Sharing, kind: str, item_type: str, server: str) -> None:
+def test_an_output_service_is_made_before_its_job(as_alice: Asker, kind: str, item_type: str, server: str) -> None:
     name = f"made_{kind}"
     asked = {"name": name, "type": item_type}
     assert as_alice(f"{SHARING}/portals/self/isServiceNameAvailable", **asked) == {"available": True}
@@ -469,7 +383,7 @@ def test_an_output_service_is_made_before_its_job(as_alice: Sharing, kind: str, 
     assert as_alice(f"{CONTENT}/items/{made['itemId']}")["name"] == name
 
 
-def test_service_names_are_unique_but_an_empty_one_is_given_again(as_alice: Sharing, as_carol: Sharing) -> None:
+def test_service_names_are_unique_but_an_empty_one_is_given_again(as_alice: Asker, as_carol: Asker) -> None:
     made = make_service(as_alice, "only_once")
     theirs = f"{CONTENT}/users/carol"
     asked = {"name": "ONLY_once", "type": "Feature Service"}
@@ -481,18 +395,18 @@ def test_service_names_are_unique_but_an_empty_one_is_given_again(as_alice: Shar
 
 
 @pytest.mark.parametrize("name", ["a b", "a/../b", "a.b", "", "x" * 200, "<x>"])
-def test_unusable_service_names_are_refused(as_alice: Sharing, name: str) -> None:
+def test_unusable_service_names_are_refused(as_alice: Asker, name: str) -> None:
     assert make_service(as_alice, name)["error"]["code"] == 400
 
 
 @pytest.mark.parametrize("parameters", ["", "{", "[]", "{}", '{"name": 5}', "[" * 100_000])
-def test_unreadable_service_parameters_are_refused(as_alice: Sharing, parameters: str) -> None:
+def test_unreadable_service_parameters_are_refused(as_alice: Asker, parameters: str) -> None:
     answer = as_alice.error(f"{MINE}/createService", outputType="featureService", createParameters=parameters)
     assert answer[0] == 400
 
 
 def test_the_data_of_a_service_is_a_file_for_people_and_empty_for_layer_settings(
-    as_alice: Sharing, client: TestClient, alice: Headers, rooms: Rooms, tmp_path: Any
+    as_alice: Asker, client: TestClient, alice: Headers, rooms: Rooms, tmp_path: Any
 ) -> None:
     made = make_service(as_alice, "with_data")
     (tmp_path / "r.gpkg").write_bytes(b"features")
