@@ -38,6 +38,7 @@ from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Desk, Endpoint
 from raster_analysis.rest.gpserver import GPServer
 from raster_analysis.rest.health import Checks, Health
+from raster_analysis.rest.home import Home
 from raster_analysis.rest.journal import Journal
 from raster_analysis.rest.login import Login
 from raster_analysis.rest.oauth import OAuth
@@ -141,6 +142,7 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         Login(doors, urls),
         OAuth(doors, urls, time.time),
         Directory(urls, portal.items, portal.services),
+        Home(portal, urls),
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )

@@ -20,6 +20,7 @@ from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
 from raster_analysis.rest.fields import BodyLimits, Fields, read_fields
 from raster_analysis.rest.formats import DOCUMENTS, Answer, Format, choose_format, json_response
 from raster_analysis.rest.pages import Pages, Visit
+from raster_analysis.rest.urls import safe_target
 
 _SIGN_INS = 2
 """Threads that check passwords; users.py hashes no more at once."""
@@ -110,7 +111,11 @@ class Desk:
                 _check_browser(request, credentials, fields.texts)
             call = Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
             visit = _visit(endpoint, call)
-            return self._show(call, visit, endpoint.work(call))
+            answer = endpoint.work(call)
+            # A person who pressed a button is led on to a page; programs read the answer.
+            if endpoint.changes and wanted is Format.HTML and isinstance(answer, Answer) and call.fields.get("next"):
+                return RedirectResponse(safe_target(call.fields["next"], self.pages.urls), 303)
+            return self._show(call, visit, answer)
         except Exception as error:  # noqa: BLE001
             return self.refuse(request, {"f": endpoint.default_format, **fields.texts}, error, visit=visit)
 

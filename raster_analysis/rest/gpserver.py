@@ -85,7 +85,8 @@ class GPServer:
 
     def task(self, call: Call) -> Answer:
         """Describe one task; its page holds the form that submits it."""
-        return self._task_answer(self._tool(call), values={}, faults=())
+        # A link may have fields filled in: an item's page leads here with the item.
+        return self._task_answer(self._tool(call), values=call.fields, faults=())
 
     def submit(self, call: Call) -> Answer | Response:
         """Take a job. What is wrong with it is told by the job's messages, which reach the user; a form shows it."""

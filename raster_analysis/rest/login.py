@@ -14,7 +14,7 @@ from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
 from raster_analysis.rest.formats import Answer
-from raster_analysis.rest.urls import LOGIN, LOGOUT, SERVICES, Urls
+from raster_analysis.rest.urls import LOGIN, LOGOUT, SERVICES, Urls, safe_target
 
 SESSION_S = 2 * 3600
 """Lifetime of a session (guess: half a working day is too long on a shared machine)."""
@@ -66,13 +66,6 @@ class Login:
         response = RedirectResponse(self._urls.path + SERVICES, 303)
         response.delete_cookie(SESSION_COOKIE, path=self._urls.path or "/", httponly=True, samesite="strict")
         return response
-
-
-def safe_target(wanted: str, urls: Urls) -> str:
-    """Return the page to go to after signing in: one of ours, whatever the query says."""
-    ours = wanted.startswith((f"{urls.path}/arcgis/rest/", f"{urls.path}/portal/sharing/"))
-    plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and "//" not in wanted
-    return wanted if ours and plain else urls.path + SERVICES
 
 
 def _check_same_site(call: Call) -> None:

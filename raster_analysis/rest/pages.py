@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -49,6 +50,8 @@ class Pages:
         )
         self._environment.filters["pretty"] = _pretty
         self._environment.filters["words"] = display_name
+        self._environment.filters["iso_time"] = _iso_time
+        self._environment.filters["day"] = lambda ms: _iso_time(ms)[:10]
 
     def show(self, answer: Answer, visit: Visit) -> HTMLResponse:
         """Return the page of an answer."""
@@ -71,6 +74,10 @@ class Pages:
 
 def _pretty(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _iso_time(ms: int) -> str:
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).isoformat(timespec="seconds")
 
 
 def _crumbs(root: str, path: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ SHARING = "/portal/sharing"
 LOGIN = "/arcgis/rest/login"
 LOGOUT = "/arcgis/rest/logout"
 STATIC = "/arcgis/rest/static"
+HOME = "/portal/home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,10 @@ class Urls:
     def hosted(self, name: str, kind: str) -> str:
         """Return a hosted layer service; `kind` is FeatureServer or ImageServer."""
         return f"{self.services}/Hosted/{name}/{kind}"
+
+
+def safe_target(wanted: str, urls: Urls) -> str:
+    """Return the page that a form wants to go to next: one of ours, whatever the request says."""
+    ours = wanted.startswith(tuple(f"{urls.path}{root}/" for root in ("/arcgis/rest", HOME, SHARING, "/ogc")))
+    plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and "//" not in wanted
+    return wanted if ours and plain else urls.path + SERVICES
