@@ -12,7 +12,13 @@ from pydantic import JsonValue
 from raster_analysis.errors import JobError
 from raster_analysis.handle import Handle
 from raster_analysis.question import Answerer, Content, Question
-from raster_analysis.rasters.image_questions import answer_facts, answer_frame, answer_image, answer_points
+from raster_analysis.rasters.image_questions import (
+    answer_facts,
+    answer_frame,
+    answer_image,
+    answer_points,
+    answer_statistics,
+)
 
 Function = Callable[[Handle, dict[str, JsonValue]], Content]
 
@@ -21,6 +27,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "image_frame": answer_frame,
     "image": answer_image,
     "image_points": answer_points,
+    "image_statistics": answer_statistics,
 }
 """What can be asked, by name."""
 

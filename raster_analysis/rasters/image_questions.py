@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
 from raster_analysis.errors import InputError, RasterError
-from raster_analysis.grid import Grid, Window
+from raster_analysis.grid import Bounds, Grid, Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import SpatialReference
 from raster_analysis.pixels import Pixels
@@ -22,7 +22,7 @@ from raster_analysis.question import Content
 from raster_analysis.rasters import image_encoding as encoding
 from raster_analysis.rasters.dataset import describe_raster, open_raster
 from raster_analysis.rasters.image import Frame, place_frame, read_image
-from raster_analysis.rasters.image_statistics import data_bands, find_statistics
+from raster_analysis.rasters.image_statistics import compute_statistics, data_bands, find_statistics
 from raster_analysis.rasters.reader import NativeBands
 from raster_analysis.rasters.reference import from_spatial_reference, project_bounds
 from raster_analysis.rasters.rendering import (
@@ -73,8 +73,17 @@ class PointsRequest:
     reference: SpatialReference | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PartRequest:
+    """A part of a raster."""
+
+    bounds_xyxy: Bounds
+    reference: SpatialReference | None = None
+
+
 _IMAGE: TypeAdapter[ImageRequest] = TypeAdapter(ImageRequest)
 _POINTS: TypeAdapter[PointsRequest] = TypeAdapter(PointsRequest)
+_PART: TypeAdapter[PartRequest] = TypeAdapter(PartRequest)
 _FRAME: TypeAdapter[Frame] = TypeAdapter(Frame)
 
 
@@ -89,6 +98,16 @@ def answer_frame(handle: Handle, arguments: Arguments) -> Content:
     with open_raster(handle) as dataset:
         grid = place_frame(frame, describe_raster(handle, dataset).grid, handle.title)
     return _json({"bounds": list(grid.bounds_xyxy), "reference": _reference(CRS.from_wkt(grid.crs))})
+
+
+def answer_statistics(handle: Handle, arguments: Arguments) -> Content:
+    """Return the statistics of a part of a raster, as JSON; refuses a part outside of it."""
+    request = _PART.validate_python(arguments)
+    with open_raster(handle) as dataset:
+        native = _require_crs(describe_raster(handle, dataset).grid, handle)
+    source = from_spatial_reference(request.reference, "spatialReference") if request.reference else native
+    found = compute_statistics(handle, project_bounds(request.bounds_xyxy, source, native, "geometry"))
+    return _json({"sampled": found.sampled, "statistics": [_band_figures(band) for band in found.bands]})
 
 
 def answer_image(handle: Handle, arguments: Arguments) -> Content:
@@ -189,7 +208,7 @@ def _can_hold(kind: np.dtype[Any], value: float) -> bool:
 
 def _picture(request: ImageRequest, view: RasterView, pixels: Pixels, palette: Palette | None) -> Content:
     wanted = request.format
-    if palette and palette.is_small and wanted in ("png", "png8") and pixels.data.dtype.kind in "iu":
+    if palette and palette.is_small and wanted in ("png", "png8", "jpgpng") and pixels.data.dtype.kind in "iu":
         return Content(encoding.encode_classes_png(pixels.data[0], pixels.mask, palette), "image/png")
     rgba = colorize(pixels.data[0], pixels.mask, palette) if palette else _stretched(request, view, pixels)
     if wanted == "tiff":
@@ -234,7 +253,6 @@ def _facts(handle: Handle) -> Mapping[str, JsonValue]:
         "width": info.grid.width,
         "cell_size": list(info.grid.cell_size),
         "reference": _reference(CRS.from_wkt(wkt)),
-        "is_geographic": bool(CRS.from_wkt(wkt).is_geographic),
         "dtype": info.dtype,
         "nodata": _number(info.nodata) if info.nodata is not None else None,
         "band_names": [info.band_names[band] for band in data_bands(info)],

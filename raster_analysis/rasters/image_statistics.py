@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.io import DatasetReader
 
-from raster_analysis.grid import Window
+from raster_analysis.errors import InputError
+from raster_analysis.grid import Bounds, Window
 from raster_analysis.handle import Handle
-from raster_analysis.rasters.dataset import describe_raster, grid_of, open_raster
+from raster_analysis.rasters.dataset import describe_raster, open_raster
 from raster_analysis.rasters.reader import NativeBands
 from raster_analysis.seams import RasterInfo, RasterView
 
@@ -62,10 +63,26 @@ def find_statistics(handle: Handle) -> RasterStatistics:
     """Return a raster's statistics; asked again for the same version of a file, they are remembered."""
     with open_raster(handle) as dataset:
         info = describe_raster(handle, dataset)
-        indexes = data_bands(info)
-        values = _sample(dataset, handle, indexes, info.dtype)
-        found = [_with_stored(dataset, index, _compute(band)) for index, band in zip(indexes, values, strict=True)]
+        found = [
+            _with_stored(dataset, index, _compute(_sample_band(dataset, _band_view(handle, info, index), None)))
+            for index in data_bands(info)
+        ]
     return RasterStatistics(tuple(found), sampled=info.grid.window.size > SAMPLE_PX)
+
+
+def compute_statistics(handle: Handle, bounds: Bounds) -> RasterStatistics:
+    """Return the statistics of a part of a raster; `bounds` are in its own coordinate reference system.
+
+    Raises:
+        InputError: the bounds lie outside the raster.
+    """
+    with open_raster(handle) as dataset:
+        info = describe_raster(handle, dataset)
+        window = info.grid.window_of(bounds)
+        if not window.size:
+            raise InputError(f"geometry {bounds} lies outside raster {handle.title!r}")
+        bands = [_compute(_sample_band(dataset, _band_view(handle, info, i), window)) for i in data_bands(info)]
+    return RasterStatistics(tuple(bands), sampled=window.size > SAMPLE_PX)
 
 
 def data_bands(info: RasterInfo) -> tuple[int, ...]:
@@ -73,30 +90,34 @@ def data_bands(info: RasterInfo) -> tuple[int, ...]:
     return tuple(index for index in range(info.band_count) if index != info.alpha_band)
 
 
-def _sample(
-    dataset: DatasetReader, handle: Handle, indexes: tuple[int, ...], dtype: str
-) -> list[npt.NDArray[np.generic]]:
-    """Return the valid values of each band, one band in memory at a time beside them."""
-    return [_sample_band(dataset, RasterView(handle, (index,), grid_of(dataset), False, dtype)) for index in indexes]
+def _band_view(handle: Handle, info: RasterInfo, index: int) -> RasterView:
+    return RasterView(handle, (index,), info.grid, False, info.dtype)
 
 
-def _sample_band(dataset: DatasetReader, view: RasterView) -> npt.NDArray[np.generic]:
+def _sample_band(dataset: DatasetReader, view: RasterView, part: Window | None) -> npt.NDArray[np.generic]:
+    """Return the valid values of a band that are read; of a part of it, when one is given."""
     bands = NativeBands(dataset, view, raw=True)
-    parts = [bands.read(window, shape) for window, shape in _sample_windows(dataset)]
-    return np.concatenate([part.data[0][part.mask] for part in parts])
+    windows = _sample_windows(dataset, part or Window(0, 0, dataset.height, dataset.width))
+    parts = [bands.read(window, shape) for window, shape in windows]
+    return np.concatenate([pixels.data[0][pixels.mask] for pixels in parts])
 
 
-def _sample_windows(dataset: DatasetReader) -> list[tuple[Window, tuple[int, int]]]:
-    """Return what to read: the whole raster from the overview that fits, or windows spread evenly over it."""
-    height, width = dataset.height, dataset.width
-    shrinking = max(1.0, (height * width / SAMPLE_PX) ** 0.5)
+def _sample_windows(dataset: DatasetReader, part: Window) -> list[tuple[Window, tuple[int, int]]]:
+    """Return what to read: all of a part from the overview that fits, or windows spread evenly over it.
+
+    Each window counts the pixels of the raster at the size that stands beside it.
+    """
+    shrinking = max(1.0, (part.size / SAMPLE_PX) ** 0.5)
     finest = max((factor for factor in dataset.overviews(1) if factor <= shrinking), default=1)
-    if height * width / finest**2 <= _WITHOUT_OVERVIEW * SAMPLE_PX:
-        shape = (max(1, round(height / shrinking)), max(1, round(width / shrinking)))
-        return [(Window(0, 0, *shape), shape)]
+    if part.size / finest**2 <= _WITHOUT_OVERVIEW * SAMPLE_PX:
+        shape = max(1, round(dataset.height / shrinking)), max(1, round(dataset.width / shrinking))
+        down, across = shape[0] / dataset.height, shape[1] / dataset.width
+        height, width = max(1, round(part.height * down)), max(1, round(part.width * across))
+        return [(Window(int(part.row * down), int(part.col * across), height, width), shape)]
     steps = (np.arange(_WINDOWS_A_SIDE) + 0.5) / _WINDOWS_A_SIDE
-    corners = [(int(r * (height - _WINDOW_PX)), int(c * (width - _WINDOW_PX))) for r in steps for c in steps]
-    return [(Window(max(0, row), max(0, col), _WINDOW_PX, _WINDOW_PX), (height, width)) for row, col in corners]
+    spread = [(int(r * (part.height - _WINDOW_PX)), int(c * (part.width - _WINDOW_PX))) for r in steps for c in steps]
+    spots = [Window(part.row + max(0, row), part.col + max(0, col), _WINDOW_PX, _WINDOW_PX) for row, col in spread]
+    return [(spot.intersect(part), dataset.shape) for spot in spots]
 
 
 def _compute(values: npt.NDArray[np.generic]) -> BandStatistics | None:
