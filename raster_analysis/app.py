@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import logging
+import secrets
 import re
 import shutil
 import time
@@ -39,6 +40,9 @@ from raster_analysis.rest.endpoint import Desk, Endpoint
 from raster_analysis.rest.gpserver import GPServer
 from raster_analysis.rest.health import Checks, Health
 from raster_analysis.rest.home import Home
+from raster_analysis.rest.image_source import ImageSources
+from raster_analysis.rest.image_ticket import TicketOffice
+from raster_analysis.rest.imageserver import ImageServer
 from raster_analysis.rest.journal import Journal
 from raster_analysis.rest.login import Login
 from raster_analysis.rest.oauth import OAuth
@@ -138,9 +142,11 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
     """Return every route of the server but those of the site itself."""
     portal = rooms.portal
     doors = Doors(portal.users, portal.tokens, portal.throttle)
+    images = ImageSources(portal.items, portal.services, portal.stores, rooms.readers)
     services = (
         Login(doors, urls),
         OAuth(doors, urls, time.time),
+        ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
         Directory(urls, portal.items, portal.services),
         Home(portal, urls),
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
