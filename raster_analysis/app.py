@@ -49,6 +49,8 @@ from raster_analysis.rest.oauth import OAuth
 from raster_analysis.rest.pages import Pages
 from raster_analysis.rest.sharing import sharing_endpoints
 from raster_analysis.rest.site import Lifespan, make_site
+from raster_analysis.rest.toolbox_info import ToolboxInfo
+from raster_analysis.rest.uploads import UploadRoutes
 from raster_analysis.rest.urls import Urls
 from raster_analysis.settings import Settings
 from raster_analysis.task import Executor
@@ -149,6 +151,8 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
         Directory(urls, portal.items, portal.services),
         Home(portal, urls),
+        ToolboxInfo(),
+        UploadRoutes(portal.input_uploads, portal.uploads.limit),
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )

@@ -88,33 +88,36 @@ class Extent(_Composite):
 
 
 class DataReference(_Composite):
-    """A thing named by item id, URL or path; `item_id` wins over `url`, `url` over `uri`."""
+    """A thing named by item id, URL, path or upload; `item_id` wins over `url`, `url` over `uri`."""
 
     item_id: str | None = Field(default=None, alias="itemId")
     url: str | None = None
     uri: str | None = None
+    upload_ids: tuple[str, ...] = Field(default=(), alias="itemIds")
+    """Files that were sent to the toolbox's uploads (contract 5.6)."""
     service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
 
     @model_validator(mode="after")
     def _names_something(self) -> DataReference:
-        if not (self.item_id or self.url or self.uri):
-            raise ValueError("give one of itemId, url or uri")
+        if not (self.item_id or self.url or self.uri or self.upload_ids):
+            raise ValueError("give one of itemId, url, uri or itemIds")
         return self
 
 
 class ModelReference(_Composite):
-    """A model named by item id, URL or path, or its definition written out."""
+    """A model named by item id, URL, path or upload, or its definition written out."""
 
     item_id: str | None = Field(default=None, alias="itemId")
     url: str | None = None
     uri: str | None = None
+    upload_ids: tuple[str, ...] = Field(default=(), alias="itemIds")
     service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
     definition: dict[str, JsonValue] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _take_a_definition(cls, value: object) -> object:
-        if isinstance(value, dict) and value and not {"itemId", "url", "uri"} & value.keys():
+        if isinstance(value, dict) and value and not {"itemId", "url", "uri", "itemIds"} & value.keys():
             return {"definition": value}
         return value
 

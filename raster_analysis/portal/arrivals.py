@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
@@ -14,9 +14,10 @@ from typing import BinaryIO, Self
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select, true, update
 
-from raster_analysis.errors import AccessError, InputError, RasterAnalysisError
+from raster_analysis.errors import AccessError, InputError
 from raster_analysis.portal import files
 from raster_analysis.portal.database import Database, arrivals
+from raster_analysis.portal.item import safe_name
 from raster_analysis.portal.moment import Clock, now_ms
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
@@ -29,7 +30,6 @@ MOST_OPEN = 50
 """Arrivals of one user at once (guess: a client sends a handful of files side by side)."""
 LAST_PART = 10_000
 """As on other portals; clients cut files into 2000 parts at most (contract 4.1)."""
-_WHOLE = "whole"
 
 
 class State(StrEnum):
@@ -131,28 +131,30 @@ class Arrivals:
             numbers = _without_gap(self.parts(arrival_id), wanted)
             with self._uploads.join([self._part(arrival_id, number) for number in numbers]) as path:
                 yield arrival, path
-        except RasterAnalysisError as error:
+        except InputError as error:
             logger.info("upload %s of user %s failed: %s", arrival_id, arrival.owner, error)
             self._settle(arrival_id, State.FAILED, str(error))
             shutil.rmtree(self._folder / arrival_id, ignore_errors=True)
             raise
         except BaseException:
-            # A fault of the server's own: the parts are good, and the commit may be tried again.
+            # Not the user's fault: the parts are good, and the commit may be tried again.
             self._settle(arrival_id, State.OPEN)
             raise
 
     def keep(self, arrival_id: str, source: Path) -> Arrival:
         """Keep the whole file in place of the parts; the arrival is done."""
-        files.place(source, self._folder / arrival_id / _WHOLE)
+        with self._database.read() as connection:
+            row = connection.execute(select(arrivals).where(arrivals.c.id == arrival_id)).mappings().one()
+        arrival = replace(Arrival.of(row), state=State.DONE)
+        files.place(source, self._whole(arrival))
         self._settle(arrival_id, State.DONE)
         for number in self.parts(arrival_id):
             self._part(arrival_id, number).unlink(missing_ok=True)
-        with self._database.read() as connection:
-            return Arrival.of(connection.execute(select(arrivals).where(arrivals.c.id == arrival_id)).mappings().one())
+        return arrival
 
     def whole(self, arrival: Arrival) -> Path:
         """Return the file of an arrival that is done; raises InputError for one that is not."""
-        path = self._folder / arrival.id / _WHOLE
+        path = self._whole(arrival)
         if arrival.state is not State.DONE or not path.exists():
             raise InputError(f"upload {arrival.id} is not complete; commit it first")
         return path
@@ -191,6 +193,10 @@ class Arrivals:
         for folder in self._folder.iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder)
+
+    def _whole(self, arrival: Arrival) -> Path:
+        # Under its own name, made safe: messages and titles show it.
+        return self._folder / arrival.id / "whole" / safe_name(arrival.name)
 
     def _part(self, arrival_id: str, number: int) -> Path:
         return self._folder / arrival_id / str(number)

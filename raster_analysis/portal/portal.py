@@ -14,7 +14,7 @@ from typing import Any, Literal
 from argon2 import PasswordHasher
 from pydantic import JsonValue
 
-from raster_analysis.errors import AccessError, InputError, NotPermitted, StoreError
+from raster_analysis.errors import AccessError, InputError, StoreError
 from raster_analysis.handle import Handle
 from raster_analysis.portal import files
 from raster_analysis.portal.arrivals import Arrivals
@@ -22,6 +22,7 @@ from raster_analysis.portal.binding import Binder
 from raster_analysis.portal.database import Database, items
 from raster_analysis.portal.document import item_document
 from raster_analysis.portal.folders import Folder, Folders
+from raster_analysis.portal.input_uploads import InputUploads
 from raster_analysis.portal.item import PACKAGE_TYPE, Item, ItemText, safe_name
 from raster_analysis.portal.items import Items, deletable, id_taken
 from raster_analysis.portal.moment import Clock, now_ms
@@ -34,7 +35,7 @@ from raster_analysis.portal.throttle import Throttle
 from raster_analysis.portal.thumbnails import Thumbnail, Thumbnails
 from raster_analysis.portal.tokens import Tokens
 from raster_analysis.portal.uploads import Uploads
-from raster_analysis.portal.users import User, Users
+from raster_analysis.portal.users import User, Users, require_publisher
 from raster_analysis.rasters.resolver import resolve_features, resolve_raster
 from raster_analysis.tool import Catalog, Parameters, Publication, Tool
 
@@ -83,7 +84,15 @@ class Portal:
         self._publisher = Publisher(
             self.database, self.items, self.folders, packages=self.packages, services=self.services
         )
-        references = References(settings.base_url, self.items, self.services, self.stores, self.tokens)
+        self.input_uploads = InputUploads(self.arrivals, self.uploads)
+        references = References(
+            settings.base_url,
+            self.items,
+            self.services,
+            stores=self.stores,
+            uploads=self.input_uploads,
+            tokens=self.tokens,
+        )
         self._binder = Binder(references, self.items, self.folders, packages=self.packages, resolve=_resolve)
 
     @property
@@ -206,12 +215,6 @@ class PortalCatalog:
         wanted = items.c.type == PACKAGE_TYPE
         page = self._portal.items.select(self._user, wanted, page=slice(0, _MOST_MODELS), order=items.c.title_key.asc())
         return [item_document(item, self._portal.base_url) for item in page.items]
-
-
-def require_publisher(user: User) -> None:
-    """Raise NotPermitted for a user who may only look."""
-    if not user.may_publish:
-        raise NotPermitted("You do not have permissions to access this resource or perform this operation.")
 
 
 def _resolve(path: Path, title: str, kind: Literal["raster", "features"]) -> Handle:

@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from raster_analysis.errors import AccessError, InputError, InvalidToken
+from raster_analysis.portal.input_uploads import InputUploads
 from raster_analysis.portal.item import Item
 from raster_analysis.portal.items import Items
 from raster_analysis.portal.services import ServiceName, Services
@@ -16,7 +17,8 @@ from raster_analysis.portal.stores import Stores
 from raster_analysis.portal.tokens import Tokens
 from raster_analysis.portal.users import User
 
-_ITEM_PATH = re.compile(r"/portal/sharing/rest/content/items/([0-9A-Za-z]+)(?:/data)?/?")
+# With and without the portal's context (contract 2.1).
+_ITEM_PATH = re.compile(r"(?:/portal)?/sharing/rest/content/items/([0-9A-Za-z]+)(?:/data)?/?")
 _ITEM_PAGE = "/portal/home/item.html"
 
 
@@ -36,6 +38,10 @@ class Reference(Protocol):
         """The path of a file in a store."""
 
     @property
+    def upload_ids(self) -> tuple[str, ...]:
+        """Ids of files that were uploaded."""
+
+    @property
     def service_token(self) -> str | None:
         """A token that came beside the URL."""
 
@@ -43,22 +49,36 @@ class Reference(Protocol):
 class References:
     """Looks references up in a portal."""
 
-    def __init__(self, base_url: str, items: Items, services: Services, stores: Stores, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        items: Items,
+        services: Services,
+        *,
+        stores: Stores,
+        uploads: InputUploads,
+        tokens: Tokens,
+    ) -> None:
         self._base = urlsplit(base_url)
         self._items = items
         self._services = services
         self._stores = stores
+        self._uploads = uploads
         self._tokens = tokens
 
     def find(self, reference: Reference, user: User) -> Item | Path:
-        """Return the item or the file in a store; raises InputError with what would be right."""
+        """Return the item, or the file in a store or of an upload; raises InputError with what would be right."""
         if reference.item_id:
             return self._items.get(reference.item_id, user)
         if reference.url:
             return self._find_url(reference.url, user, reference.service_token)
         if reference.uri:
             return self._stores.locate(reference.uri)
-        raise InputError("give one of itemId, url or uri")
+        if len(reference.upload_ids) == 1:
+            return self._uploads.find(reference.upload_ids[0], user)
+        if reference.upload_ids:
+            raise InputError(f"itemIds names {len(reference.upload_ids)} uploads; give one")
+        raise InputError("give one of itemId, url, uri or itemIds")
 
     def _find_url(self, url: str, user: User, service_token: str | None) -> Item:
         parts = _split(url)

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from sqlalchemy import RowMapping, delete, func, select, update
 
-from raster_analysis.errors import AccessError, BadCredentials, InputError
+from raster_analysis.errors import AccessError, BadCredentials, InputError, NotPermitted
 from raster_analysis.portal.database import Database, fold, tokens, users
 from raster_analysis.portal.moment import Clock, now_ms
 
@@ -49,6 +49,12 @@ class User:
     def may_publish(self) -> bool:
         """Tell whether own items may be added."""
         return self.role is not Role.VIEWER
+
+
+def require_publisher(user: User) -> None:
+    """Raise NotPermitted for a user who may only look."""
+    if not user.may_publish:
+        raise NotPermitted("You do not have permissions to access this resource or perform this operation.")
 
 
 class Users:

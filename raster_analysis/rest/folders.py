@@ -7,9 +7,9 @@ from pydantic import JsonValue
 from raster_analysis.errors import InputError
 from raster_analysis.portal.document import item_document
 from raster_analysis.portal.folders import Folder
-from raster_analysis.portal.portal import Portal, require_publisher
+from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.search import LARGEST_PAGE
-from raster_analysis.portal.users import User
+from raster_analysis.portal.users import User, require_publisher
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.content_paths import HOME, OWN_ITEMS
 from raster_analysis.rest.endpoint import Call, Endpoint

@@ -27,7 +27,7 @@ def toolbox_document(tools: Mapping[str, Tool[Any]]) -> Document:
         "executionType": _ASYNCHRONOUS,
         "resultMapServerName": "",
         "maximumRecords": 1000,
-        "capabilities": "",
+        "capabilities": "Uploads",
     }
 
 
