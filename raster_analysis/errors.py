@@ -4,6 +4,7 @@ RasterAnalysisError
 ├── InputError           something a user gave cannot be used; the message says what would be right
 │   ├── ParameterError   a tool's parameters: all faults of one request in one error
 │   ├── RasterError      a raster that cannot be read, or not by this model
+│   │   └── NoOverlap    where to work and what to read have no area in common
 │   ├── ModelError       a package that cannot be run here
 │   ├── InputChanged     an input file was replaced while the job ran
 │   ├── AccessError      missing, or not for this user: one answer for both
@@ -46,6 +47,10 @@ class ParameterError(InputError):
 
 class RasterError(InputError):
     """A raster cannot be read, or not by this model."""
+
+
+class NoOverlap(RasterError):
+    """Where to work, or another raster, has no area in common with a raster."""
 
 
 class ModelError(InputError):

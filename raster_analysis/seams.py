@@ -126,6 +126,8 @@ class Rasters(Protocol):
         bands: Sequence[int | str],
         context: ProcessingContext,
         layers: ContextLayers = NO_LAYERS,
+        *,
+        resampling: Resampling = "bilinear",
     ) -> RasterView:
         """Return what to read so that `bands` come on the grid that `context` asks for."""
 

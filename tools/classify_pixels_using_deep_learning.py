@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raster_analysis.inference.classified import classify_to_file, write_classes
-from raster_analysis.inference.preparation import Request, make_plan, read_preparation
+from raster_analysis.inference.items import plan_items
+from raster_analysis.inference.preparation import Request
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.model_info import Task
 from raster_analysis.tool import (
@@ -42,12 +43,12 @@ class ClassifyParameters(Parameters):
 def plan(parameters: ClassifyParameters, context: Context) -> Plan:
     """Settle tiles and engine."""
     request = Request(Task.PIXELS, "inputRaster", "model", parameters.model_arguments, parameters.context)
-    return make_plan(request, context)
+    return plan_items(request, context, each=parameters.process_all_raster_items)
 
 
 def run_block(block: Block, plan: Plan, parameters: ClassifyParameters, context: Context) -> BlockResult:
     """Classify one block into a file of raster values."""
-    return classify_to_file(block, read_preparation(plan), context, "model")
+    return classify_to_file(block, plan, context, "model")
 
 
 def finish(

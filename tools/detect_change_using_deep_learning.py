@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raster_analysis.inference.classified import classify_to_file, write_classes
-from raster_analysis.inference.preparation import Request, make_plan, read_preparation
+from raster_analysis.inference.preparation import Request, make_plan
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.model_info import Task
 from raster_analysis.tool import (
@@ -47,7 +47,7 @@ def plan(parameters: ChangeParameters, context: Context) -> Plan:
 
 def run_block(block: Block, plan: Plan, parameters: ChangeParameters, context: Context) -> BlockResult:
     """Classify one block of both dates into a file of raster values."""
-    return classify_to_file(block, read_preparation(plan), context, "modelDefinition")
+    return classify_to_file(block, plan, context, "modelDefinition")
 
 
 def finish(

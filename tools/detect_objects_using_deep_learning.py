@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import JsonValue
 
-from raster_analysis.detections import Detections
+from raster_analysis.detections import Detections, concatenate
 from raster_analysis.errors import ParameterError
 from raster_analysis.inference.blocks import load_detections, save_detections
+from raster_analysis.inference.items import Item, items_of, plan_items, preparation_of
 from raster_analysis.inference.pipeline import Inference, detect_block
-from raster_analysis.inference.polygons import to_map
-from raster_analysis.inference.preparation import Preparation, Request, make_plan, read_preparation
+from raster_analysis.inference.polygons import reproject, to_map
+from raster_analysis.inference.preparation import Request, read_preparation
 from raster_analysis.inference.suppression import merge_blocks, suppress
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.model_info import ModelInfo, Task
@@ -33,6 +35,8 @@ from raster_analysis.tool import (
 )
 
 CLASS_FIELD, CONFIDENCE_FIELD = "Class", "Confidence"
+ITEM_FIELD = "Item"
+"""Names the raster of a collection in which a feature was found, when each was searched on its own."""
 
 
 class DetectParameters(Parameters):
@@ -68,12 +72,12 @@ def plan(parameters: DetectParameters, context: Context) -> Plan:
     """Settle tiles and engine."""
     _check_suppression(parameters)
     request = Request(Task.OBJECTS, "inputRaster", "model", parameters.model_arguments, parameters.context)
-    return make_plan(request, context)
+    return plan_items(request, context, each=parameters.process_all_raster_items)
 
 
 def run_block(block: Block, plan: Plan, parameters: DetectParameters, context: Context) -> BlockResult:
     """Search one block."""
-    preparation = read_preparation(plan)
+    preparation = preparation_of(plan, block)
     model = context.models.load(context.handle("model"), preparation.engine)
     with context.rasters.open(preparation.view) as reader:
         inference = Inference(
@@ -93,22 +97,32 @@ def finish(
     plan: Plan, results: Sequence[BlockResult], parameters: DetectParameters, context: Context
 ) -> tuple[Output, ...]:
     """Bring all blocks together, suppress over the whole output when asked, and write the features."""
-    preparation = read_preparation(plan)
     info = context.models.describe(context.handle("model"))
+    items = items_of(plan)
+    found = [_found_in(item, results, parameters, info=info, context=context) for item in items]
+    path = context.result or context.folder / "objects.gpkg"
+    context.features.write(path, _table(items, found, info, parameters.output.name or path.stem))
+    whole = concatenate(found)
+    statistics = _counts(whole, info, results)
+    context.report.message(f"Found {len(whole)} objects: {_by_class(statistics)}")
+    return (Output("outObjects", "features", path=str(path), statistics=statistics),)
+
+
+def _found_in(
+    item: Item, results: Sequence[BlockResult], parameters: DetectParameters, *, info: ModelInfo, context: Context
+) -> Detections:
+    """Return what was found in one raster, in its pixels, suppressed when that was asked for."""
+    preparation = read_preparation(item.plan)
     # By block, not by who was done first: ties in suppression are settled by order.
-    parts = [load_detections(context.folder / r.file, r.sha256) for r in sorted(results, key=lambda r: r.index)]
+    parts = [load_detections(context.folder / r.file, r.sha256) for r in item.own(results)]
     chosen = preparation.engine.nms_overlap  # 0 is a choice
     found = merge_blocks(parts, preparation.tiling, nms_overlap=info.nms_overlap if chosen is None else chosen)
-    if parameters.run_nms:
-        before = len(found)
-        by_class = parameters.class_value_field.lower() == CLASS_FIELD.lower()
-        found = suppress(found, max_overlap=parameters.max_overlap_ratio, by_class=by_class)
-        context.report.message(f"Suppression: {len(found)} of {before} features kept")
-    path = context.result or context.folder / "objects.gpkg"
-    context.features.write(path, _table(found, preparation, info, parameters.output.name or path.stem))
-    statistics = _counts(found, info, results)
-    context.report.message(f"Found {len(found)} objects: {_by_class(statistics)}")
-    return (Output("outObjects", "features", path=str(path), statistics=statistics),)
+    if not parameters.run_nms:
+        return found
+    by_class = parameters.class_value_field.lower() == CLASS_FIELD.lower()
+    kept = suppress(found, max_overlap=parameters.max_overlap_ratio, by_class=by_class)
+    context.report.message(f"Suppression: {len(kept)} of {len(found)} features kept{item.name and f' in {item.name}'}")
+    return kept
 
 
 def _check_suppression(parameters: DetectParameters) -> None:
@@ -128,18 +142,29 @@ def _check_suppression(parameters: DetectParameters) -> None:
         raise ParameterError(faults)
 
 
-def _table(found: Detections, preparation: Preparation, info: ModelInfo, layer: str) -> FeatureTable:
+def _table(items: Sequence[Item], found: Sequence[Detections], info: ModelInfo, layer: str) -> FeatureTable:
+    """Return the features of all items in the reference system of the first."""
     names = [entry.name for entry in info.classes]
+    settled = [read_preparation(item.plan) for item in items]
+    crs = settled[0].view.grid.crs
+    shapes = [
+        reproject(to_map(part, own.view.grid.transform), own.view.grid.crs, crs)
+        for part, own in zip(found, settled, strict=True)
+    ]
+    whole = concatenate(found)
+    columns: dict[str, npt.NDArray[np.generic] | Sequence[str]] = {
+        CLASS_FIELD: [names[label] for label in whole.labels],
+        # Percent, as the current generation of inference functions writes it (dlpk 3.9).
+        CONFIDENCE_FIELD: np.round(whole.scores.astype(np.float64) * 100, 4),
+    }
+    if items[0].name:
+        columns[ITEM_FIELD] = [item.name for item, part in zip(items, found, strict=True) for _ in range(len(part))]
     return FeatureTable(
-        geometries=to_map(found, preparation.view.grid.transform),
-        crs=preparation.view.grid.crs,
-        columns={
-            CLASS_FIELD: [names[label] for label in found.labels],
-            # Percent, as the current generation of inference functions writes it (dlpk 3.9).
-            CONFIDENCE_FIELD: np.round(found.scores.astype(np.float64) * 100, 4),
-        },
+        geometries=np.concatenate(shapes),
+        crs=crs,
+        columns=columns,
         layer=layer,
-        geometry_type="MultiPolygon" if info.instances and not preparation.return_bboxes else "Polygon",
+        geometry_type="MultiPolygon" if info.instances and not settled[0].return_bboxes else "Polygon",
     )
 
 

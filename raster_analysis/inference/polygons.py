@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
+from pyproj import Transformer
 
 from raster_analysis.detections import Detections
 
@@ -25,6 +26,15 @@ def to_map(detections: Detections, transform: Affine) -> Geometries:
         outlines = _solid(np.asarray(outlines, object))
         polygons = np.where(shapely.area(outlines) > 0, outlines, polygons)
     return np.asarray(shapely.orient_polygons(polygons), object)
+
+
+def reproject(geometries: Geometries, source: str | None, target: str | None) -> Geometries:
+    """Return geometries in another coordinate reference system (WKT), vertex by vertex."""
+    if source == target or source is None or target is None or not len(geometries):
+        return geometries
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    moved = shapely.transform(geometries, lambda points: np.column_stack(transformer.transform(*points.T)))
+    return np.asarray(moved, object)
 
 
 def _corners(boxes_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

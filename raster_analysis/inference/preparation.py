@@ -107,10 +107,14 @@ def check_request(
     return values
 
 
-def make_plan(request: Request, context: Context) -> Plan:
+Settled = dict[Engine, Engine]
+"""Engines that were settled before, by what was wanted: several rasters of one job share them."""
+
+
+def make_plan(request: Request, context: Context, settled: Settled | None = None) -> Plan:
     """Settle view, tiles and engine, say so in the job's messages, and cut the work into blocks."""
     info = context.models.describe(context.handle(request.model))
-    preparation = _settle(request, info, context)
+    preparation = _settle(request, info, context, {} if settled is None else settled)
     tiling = preparation.tiling
     blocks = blocks_of(tiling)
     bill = memory_bill(
@@ -135,7 +139,7 @@ def read_preparation(plan: Plan) -> Preparation:
     return PREPARATION.validate_python(plan.state["preparation"], strict=False)
 
 
-def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
+def _settle(request: Request, info: ModelInfo, context: Context, settled: Settled) -> Preparation:
     raster, model = request.source(context), context.handle(request.model)
     processing, limit = request.processing, context.memory_limit
     values = check_request(info, request.task, request.arguments, processing=processing, memory_limit=limit)
@@ -147,13 +151,14 @@ def _settle(request: Request, info: ModelInfo, context: Context) -> Preparation:
     )  # fmt: skip
     value_range = context.rasters.describe(raster).value_range
     wanted = replace(_wanted_engine(request, values, tiling), threads=_threads(processing, context.threads))
-    with context.rasters.open(view) as reader:
-        samples = read_samples(reader, info, tiling)
-    engine, reasons = context.models.settle(model, wanted, samples, value_range)
-    for reason in reasons:
-        context.report.message(reason)
+    if wanted not in settled:
+        with context.rasters.open(view) as reader:
+            samples = read_samples(reader, info, tiling)
+        settled[wanted], reasons = context.models.settle(model, wanted, samples, value_range)
+        for reason in reasons:
+            context.report.message(reason)
     return Preparation(
-        view, engine, tiling, value_range, "blend" if request.blends else "crop",
+        view, settled[wanted], tiling, value_range, "blend" if request.blends else "crop",
         values.exclude_pad_detections, values.return_bboxes,
     )  # fmt: skip
 

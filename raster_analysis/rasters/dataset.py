@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import rasterio
@@ -41,7 +41,8 @@ def open_raster(handle: Handle) -> Iterator[DatasetReader]:
     with rasterio.Env(**READING_OPTIONS, GDAL_CACHEMAX=CACHE_BYTES), read_errors(handle), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = rasterio.open(handle.path, driver=handle.driver)
-    with dataset:
+    # Not `with dataset`, which can only be left by the thread that entered it: a mosaic opens and closes as it reads.
+    with closing(dataset):
         yield dataset
 
 

@@ -11,7 +11,7 @@ from pyproj import Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from raster_analysis.errors import InputError, RasterError
+from raster_analysis.errors import InputError, NoOverlap, RasterError
 from raster_analysis.grid import Grid, Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import DataReference
@@ -50,7 +50,7 @@ def clip_mask(area: BaseGeometry, grid: Grid, title: str) -> str:
     corners = [(0, 0), (around.width, 0), (around.width, around.height), (0, around.height)]
     frame = shapely.Polygon([around.transform @ corner for corner in corners])
     if not area.intersects(frame):
-        raise RasterError(
+        raise NoOverlap(
             f"the mask, which spans {describe_bounds(area.bounds)}, covers no part of raster {title!r}, "
             f"whose processing extent is {describe_bounds(grid.bounds_xyxy)}"
         )

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from raster_analysis.errors import AccessError, InputError, RasterError
+from raster_analysis.errors import AccessError, BudgetError, InputError, RasterError
 from raster_analysis.handle import Handle, Stamp
 from raster_analysis.rasters.signatures import FEATURES, HEAD_BYTES, RASTERS, PackageForm, name_content, name_package
 
 _DRIVER_PREFIX = re.compile(r"[^/]*:")
 # GDAL knows a virtual file system by how a path begins; folders of that name elsewhere are ordinary.
 _VIRTUAL = re.compile(r"/+vsi", re.IGNORECASE)
+_MEMBER_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".img", ".ntf", ".nitf")
+"""What counts as a raster in a folder; side files and notes have others."""
+MOST_MEMBERS = 1000
+"""Each is described in the job's plan: some 2 kB (guess that a plan of 2 MB is bearable)."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def resolve_raster(reference: str, *, root: Path | None = None, title: str | None = None) -> Handle:
-    """Return the handle of a raster.
+    """Return the handle of a raster, or of a folder of rasters as one mosaic, in the order of their names.
 
     Without `root` the reference is any local file (command line, Python). With it, a percent-encoded
     path relative to a registered store, which it must not leave. `title` is what messages call it.
@@ -32,6 +36,8 @@ def resolve_raster(reference: str, *, root: Path | None = None, title: str | Non
         RasterError: the reference is unsafe, or the content is of no allowed format.
     """
     path = _locate(reference, root, RasterError)
+    if path.is_dir():
+        return _folder_handle(path, title or path.name)
     return _file_handle("raster", path, title or path.name)
 
 
@@ -104,6 +110,27 @@ def _beneath(root: Path, text: str) -> Path:
     if not path.is_relative_to(base):
         raise FileNotFoundError
     return path
+
+
+def _folder_handle(folder: Path, title: str) -> Handle:
+    names = sorted(path.name for path in folder.iterdir() if _is_member(path))
+    if not names:
+        raise RasterError(f"folder {title!r} holds no raster; want files that end in {', '.join(_MEMBER_SUFFIXES)}")
+    if len(names) > MOST_MEMBERS:
+        raise BudgetError(f"folder {title!r} holds {len(names):,} rasters (at most {MOST_MEMBERS:,}); split it")
+    # Links are followed, but not out of the folder: what lies elsewhere was not asked for.
+    members = [(folder / name).resolve() for name in names]
+    strangers = [name for name, path in zip(names, members, strict=True) if not path.is_relative_to(folder)]
+    if strangers:
+        raise AccessError(f"{title}/{strangers[0]} was not found: it is a link that leads out of its folder")
+    handles = [_file_handle("raster", path, f"{title}/{name}") for name, path in zip(names, members, strict=True)]
+    if len(handles) == 1:
+        return handles[0]
+    return Handle("raster", "", title, members=tuple(handles), join="mosaic")
+
+
+def _is_member(path: Path) -> bool:
+    return path.suffix.lower() in _MEMBER_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def _file_handle(kind: Literal["raster", "features"], path: Path, title: str) -> Handle:

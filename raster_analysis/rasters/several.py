@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raster_analysis.errors import RasterError
+from raster_analysis.errors import NoOverlap, RasterError
 from raster_analysis.grid import Grid, Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ProcessingContext
@@ -131,7 +131,7 @@ def _footprint(grid: Grid, part: Source) -> Window:
 def _common(grid: Grid, part: Source) -> Window:
     window = _footprint(grid, part)
     if not window.size:
-        raise RasterError(
+        raise NoOverlap(
             f"raster {part.handle.title!r}, which spans {describe_bounds(_bounds_in(grid, part.info.grid))}, "
             f"and the other date, which spans {describe_bounds(grid.bounds_xyxy)}, have no area in common"
         )

@@ -17,7 +17,7 @@ from raster_analysis.rasters.reader import GdalReader
 from raster_analysis.rasters.several import describe_source, view_on
 from raster_analysis.rasters.view import GridWish, plan_grid
 from raster_analysis.rasters.writer import ClassifiedRaster, write_classified
-from raster_analysis.seams import NO_LAYERS, ContextLayers, LegendEntry, RasterInfo, RasterView
+from raster_analysis.seams import NO_LAYERS, ContextLayers, LegendEntry, RasterInfo, RasterView, Resampling
 
 
 class GdalRasters:
@@ -39,6 +39,8 @@ class GdalRasters:
         bands: Sequence[int | str],
         context: ProcessingContext,
         layers: ContextLayers = NO_LAYERS,
+        *,
+        resampling: Resampling = "bilinear",
     ) -> RasterView:
         """Return what to read so that `bands` come on the grid that `context` asks for.
 
@@ -53,7 +55,7 @@ class GdalRasters:
         grid = source.shrink(plan_grid(source.info.grid, wish, handle.title), context)
         area = read_mask_area(layers.mask or context.mask, str(grid.crs))
         wkt = clip_mask(area, grid, handle.title) if area is not None else None
-        return replace(view_on(source, bands, grid), mask_wkt=wkt)
+        return replace(view_on(source, bands, grid, resampling=resampling), mask_wkt=wkt)
 
     def _grid(self, handle: Handle | None) -> Grid | None:
         return self.describe(handle).grid if handle else None

@@ -9,7 +9,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from raster_analysis.errors import BudgetError, RasterError
+from raster_analysis.errors import BudgetError, NoOverlap, RasterError
 from raster_analysis.grid import Bounds, Grid
 from raster_analysis.inputs import DataReference, ProcessingContext
 from raster_analysis.rasters.dataset import MAX_PIXELS
@@ -200,7 +200,7 @@ def _crop_to_extent(grid: Grid, context: ProcessingContext, native: Grid, title:
     bounds = project_bounds(_bounds_of(context), source, str(grid.crs), "extent")
     window = grid.window_of(bounds)
     if not window.size:
-        raise RasterError(
+        raise NoOverlap(
             f"extent {describe_bounds(bounds)} lies outside raster {title!r}, which spans "
             f"{describe_bounds(grid.bounds_xyxy)} in the same coordinates"
         )

@@ -71,7 +71,7 @@ def damaged(make_raster, noise, tmp_path, how):
         ("text", "raster 'damaged.tif' is"),
         ("header only", "'damaged.tif'"),
         ("truncated", "'damaged.tif'"),
-        ("folder", "'damaged.tif' was not found: it is no regular file"),
+        ("folder", "folder 'damaged.tif' holds no raster"),
     ],
 )
 def test_a_damaged_raster_is_named(make_raster, noise, classifier, tmp_path, out, refused, how, words):
