@@ -6,14 +6,15 @@ import asyncio
 import datetime as dt
 import json
 import logging
-import secrets
 import re
+import secrets
 import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from raster_analysis.jobs.job import Job
 from raster_analysis.jobs.store import Store
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
+from raster_analysis.portal.storage import require
 from raster_analysis.question import Readers
 from raster_analysis.rasters.gdal_environment import GDAL_ENVIRONMENT
 from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
@@ -64,6 +66,9 @@ Tools = Mapping[str, Tool[Any]]
 _SLOT_ENTRY = "raster_analysis.worker:open_bench"
 """By name only: importing it would bring torch and GDAL into the server."""
 _READER_ENTRY = "raster_analysis.reader:open_answerer"
+
+_NO_KEYS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), "")
+"""Those of the bucket of items are the server's alone: other processes run code and read files of users."""
 
 _KEEP_ALIVE_S = 75
 """Longer than clients pause between polls: a connection closed under a submitJob is lost work (contract 12.4)."""
@@ -104,26 +109,45 @@ def open_rooms(
             stores=settings.stores,
             name=settings.portal_name,
             upload_limit=settings.upload_limit,
+            item_storage=settings.item_storage,
+            item_cache=settings.item_cache,
         )
     )
-    store = Store.open(settings.data / "jobs.sqlite")
-    portal.sweep(store.pinned_digests())
+    store = _sweep(portal, settings.data / "jobs.sqlite")
     dispatcher = Dispatcher(
         tools,
         store,
         executor
-        or ProcessExecutor(_SLOT_ENTRY, [{**GDAL_ENVIRONMENT, **slot} for slot in settings.slot_environments()]),
+        or ProcessExecutor(
+            _SLOT_ENTRY, [{**_NO_KEYS, **GDAL_ENVIRONMENT, **slot} for slot in settings.slot_environments()]
+        ),
         portal,
         settings.data,
         policy=_policy(settings),
     )
-    readers = readers or ReaderPool(_READER_ENTRY, GDAL_ENVIRONMENT, count=settings.readers)
+    readers = readers or ReaderPool(_READER_ENTRY, {**_NO_KEYS, **GDAL_ENVIRONMENT}, count=settings.readers)
     return Rooms(settings, portal, store, dispatcher, readers)
+
+
+def _sweep(portal: Portal, jobs: Path) -> Store:
+    """Open the job store and remove what a crash left; raises StoreError when files of items cannot be reached."""
+    try:
+        store = Store.open(jobs)
+    except StoreError:
+        portal.close()
+        raise
+    try:
+        portal.sweep(store.pinned_digests())
+    except StoreError:
+        store.close()
+        portal.close()
+        raise
+    return store
 
 
 def _policy(settings: Settings) -> Policy:
     limit_s = settings.job_limit_hours * 3600 if settings.job_limit_hours else None
-    return Policy(dt.timedelta(days=settings.job_retention_days), limit_s)
+    return Policy(dt.timedelta(days=settings.job_retention_days), limit_s, settings.jobs_per_user)
 
 
 def create_app(
@@ -234,6 +258,7 @@ def _checks(rooms: Rooms) -> Checks:
     return {
         "portal": lambda: rooms.portal.users.list() is not None,
         "jobs": lambda: rooms.store.of_user("", limit=1) == [],
+        "items": lambda: require(rooms.portal.storage),
         "disk": lambda: shutil.disk_usage(rooms.settings.data).free > _FREE_BYTES,
     }
 

@@ -48,10 +48,17 @@ class Settings(BaseSettings):
     job_limit_hours: float | None = Field(default=None, gt=0)
     """A job that runs longer ends as timed out."""
 
+    jobs_per_user: int = Field(default=1000, ge=1)
+    """Jobs that one user may have waiting and running."""
+
     form_limit: ByteSize = ByteSize(2 * 1024**2)
     """Largest request without files; room for a mask polygon of some 50,000 vertices."""
     upload_limit: ByteSize = ByteSize(4 * 1024**3)
     """Largest uploaded file."""
+    item_storage: str = Field(default="folder", pattern=r"^(folder|s3://\S+)$")
+    """Where items' files lie: `folder` (in `data`) or `s3://bucket/prefix`; endpoint and keys are in `AWS_*`."""
+    item_cache: ByteSize = ByteSize(20 * 1024**3)
+    """Local copies of items that lie in a bucket."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

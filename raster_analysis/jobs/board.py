@@ -31,6 +31,11 @@ class Board:
         with self._changed:
             self._put(job)
 
+    def count_of(self, user: str) -> int:
+        """Return how many live jobs a user has."""
+        with self._changed:
+            return sum(job.user == user for job in self._live.values())
+
     def change(self, job_id: str, edit: Callable[[Job], Job]) -> Job | None:
         """Replace a live job by what `edit` makes of it, in one step; None when it is not live."""
         with self._changed:

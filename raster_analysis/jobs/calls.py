@@ -35,7 +35,8 @@ class Calls:
         kept = self.store.kept(run.job_id)
         if kept is None:
             pinned = self.store.pinned(run.job_id)
-            return Prepared(parameters, self.portal.bind(run.tool, parameters, run.user, pinned))
+            bound = self.portal.bind(run.tool, parameters, run.user, pinned)
+            return Prepared(parameters, self.folders.hold(run.job_id, bound))
         return Prepared(parameters, kept.handles, kept.plan, self.folders.intact(run.job_id, kept.results))
 
     def sweep(self) -> None:

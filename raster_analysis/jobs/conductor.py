@@ -54,6 +54,11 @@ class Policy:
     """How long finished jobs and their files are kept."""
     time_limit_s: float | None = None
     """A job that runs longer ends as timed out."""
+    jobs_per_user: int | None = None
+    """Jobs that one user may have waiting and running; more end as failed when they are submitted."""
+    publish_for_s: float = 600.0
+    """How long a finished job tries to publish while a storage does not answer: its work took longer (guess)."""
+    publish_every_s: float = 15.0
 
 
 @dataclass
@@ -257,7 +262,7 @@ class Conductor:
             self._write(run)
         if run.ending is not None:
             self._end(run, run.ending)
-        elif run.call is not None:
+        elif run.call is not None and time.monotonic() >= run.wait_until_s:
             self._begin_call(run)
 
     def _write(self, run: Run) -> None:
@@ -304,6 +309,8 @@ class Conductor:
         if future.cancelled() or self._runs.get(run.job_id) is not run:
             return
         error = future.exception()
+        if isinstance(error, StoreError) and call is Call.PUBLISH and self._publish_later(run, error):
+            return
         if error is not None:
             self._stop(run, JobStatus.FAILED, *explain(error, run.job_id))
         elif call is Call.PUBLISH:
@@ -312,6 +319,17 @@ class Conductor:
             self._prepared(run, future.result())
         elif run.ending is None:
             run.deliver(future.result())
+
+    def _publish_later(self, run: Run, error: StoreError) -> bool:
+        """Put off publishing; False when the run is stopped or was put off long enough."""
+        now_s = time.monotonic()
+        if run.refused_s is None:
+            run.news.append((f"{error}; publishing is tried again", "warning"))
+            run.refused_s = now_s
+        if run.ending is not None or now_s - run.refused_s > self.policy.publish_for_s:
+            return False
+        run.publish_later(now_s + self.policy.publish_every_s)
+        return True
 
     def _prepared(self, run: Run, prepared: Prepared) -> None:
         run.news.extend((line, "info") for line in name_handles(prepared.handles))

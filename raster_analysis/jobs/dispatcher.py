@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydantic import JsonValue
@@ -15,9 +16,10 @@ from raster_analysis.errors import InputError, JobError, RasterAnalysisError
 from raster_analysis.handle import Handle
 from raster_analysis.jobs.board import Board
 from raster_analysis.jobs.conductor import Conductor, Policy
-from raster_analysis.jobs.job import Job, JobStatus, new_job, transition
+from raster_analysis.jobs.job import Job, JobStatus, new_job, note, transition
 from raster_analysis.jobs.lock import FolderLock
 from raster_analysis.jobs.store import Store
+from raster_analysis.redaction import without_tokens
 from raster_analysis.task import Executor
 from raster_analysis.tool import Portal, Tool
 
@@ -45,6 +47,7 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self._lock = FolderLock(self.folder)
+        self._admitting = Lock()
         self._conductor = Conductor(
             tools=self.tools,
             store=self.store,
@@ -71,13 +74,17 @@ class Dispatcher:
         self._lock.release()
 
     def submit(self, tool: str, form: Mapping[str, JsonValue], user: str) -> Job:
-        """Queue a job; it survives a crash from here on. Raises InputError for an unknown tool only."""
+        """Queue a job; it survives a crash from here on. Raises InputError for an unknown tool only.
+
+        A job beyond the user's number of jobs has failed by the time that anybody looks at it.
+        """
         if tool not in self.tools:
             raise InputError(f"there is no tool {tool!r}; the tools are {', '.join(sorted(self.tools))}")
-        job = new_job(tool, form, user, self.clock())
         pinned = self._pin(tool, form, user)
-        # On the board first: once it is stored it may be claimed, and the board must not go back from that.
-        self._board.put(job)
+        # Tokens have done their work by now: what they open is pinned, and they are not written down.
+        job = new_job(tool, without_tokens(form), user, self.clock())
+        if not self._admit(job):
+            return job
         try:
             self.store.add(job, pinned)
         except BaseException:
@@ -86,6 +93,20 @@ class Dispatcher:
         self._conductor.hear_submitted(tool)
         _LOG.info("job %s: %s submitted", job.id, tool)
         return job
+
+    def _admit(self, job: Job) -> bool:
+        """Show a new job on the board; one too many for its user ends there at once, and no disk hears of it."""
+        most = self.policy.jobs_per_user
+        with self._admitting:
+            # On the board first: once it is stored it may be claimed, and the board must not go back from that.
+            if most is None or self._board.count_of(job.user) < most:
+                self._board.put(job)
+                return True
+        now = self.clock()
+        text = f"{job.user} has {most} unfinished jobs, which is the most allowed; wait for some of them or cancel them"
+        self._board.put(transition(note(job, text, "error", now=now), JobStatus.FAILED, now))
+        _LOG.warning("job %s: refused, its user has %s unfinished jobs", job.id, most)
+        return False
 
     def _pin(self, tool: str, form: Mapping[str, JsonValue], user: str) -> dict[str, Handle]:
         try:

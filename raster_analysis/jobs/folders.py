@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raster_analysis.errors import OutputError
+from raster_analysis.errors import OutputError, StoreError
+from raster_analysis.handle import Handle, Stamp
 from raster_analysis.tool import BlockResult, Output
 
+CACHE = "cache"
+"""The folder beside ours whose files may be evicted at any time, but those that have a second name."""
 _JOB_FOLDER = re.compile(r"j[0-9a-f]{32}")
 
 
@@ -32,6 +35,20 @@ class JobFolders:
     def remove(self, job_id: str) -> None:
         """Remove all files of a job."""
         shutil.rmtree(self.root / job_id, ignore_errors=True)
+
+    def hold(self, job_id: str, handles: Mapping[str, Handle]) -> dict[str, Handle]:
+        """Return the handles with each file of the cache linked into the job's folder: there it stays to the end."""
+        return {name: self._hold(job_id, handle) for name, handle in handles.items()}
+
+    def _hold(self, job_id: str, handle: Handle) -> Handle:
+        handle = replace(handle, members=tuple(self._hold(job_id, member) for member in handle.members))
+        path = Path(handle.path)
+        if not handle.path or path.resolve().parent != (self.root.parent / CACHE).resolve():
+            return handle
+        target = self.root / job_id / "inputs" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(path, target)
+        return replace(handle, path=str(target), stamp=handle.stamp and Stamp.of(target))
 
     def jobs(self) -> list[str]:
         """Return the ids of the jobs that have files."""
@@ -65,6 +82,18 @@ class JobFolders:
             else output
             for output in outputs
         )
+
+
+def _link(path: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except FileNotFoundError:
+        raise StoreError(
+            f"the local copy {path.name} was evicted before the job had it; submit the job again"
+        ) from None
+    except OSError:  # a file system without links
+        shutil.copyfile(path, target)
 
 
 def _confine(path: Path, folder: Path, what: str) -> Path:

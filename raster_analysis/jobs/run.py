@@ -91,6 +91,10 @@ class Run:
         self.ending: Ending | None = None
         self.written_s = 0.0
         """When the store was last written for this run, by the monotonic clock."""
+        self.wait_until_s = 0.0
+        """When the next call may begin, by the monotonic clock."""
+        self.refused_s: float | None = None
+        """When publishing was first refused by a storage, by the monotonic clock."""
         self.stopped_s = 0.0
         """When the ending was settled, by the monotonic clock."""
         self._ready: deque[Step] = deque()
@@ -165,6 +169,10 @@ class Run:
         """Take the tool's outputs; publishing comes next."""
         self.outputs = outputs
         self.call = Call.PUBLISH
+
+    def publish_later(self, at_s: float) -> None:
+        """Try again to publish, not before a time by the monotonic clock."""
+        self.call, self.wait_until_s = Call.PUBLISH, at_s
 
     def succeed(self, published: dict[str, JsonValue]) -> None:
         """End well; a cancel that came during the publishing was too late."""

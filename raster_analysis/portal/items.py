@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import re
 import secrets
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from raster_analysis.errors import AccessError, InputError
-from raster_analysis.portal import files
+from raster_analysis.errors import AccessError, InputError, StoreError
 from raster_analysis.portal.database import Database, items, new_id
 from raster_analysis.portal.item import Access, Item, changeable_by, readable_by, safe_name
 from raster_analysis.portal.moment import Clock, now_ms
+from raster_analysis.portal.storage import Storage
 from raster_analysis.portal.users import User
+
+logger = logging.getLogger(__name__)
 
 INACCESSIBLE = "Item does not exist or is inaccessible."
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -45,11 +46,10 @@ class Page:
 class Items:
     """The items of a portal. Every reading asks who reads; missing and forbidden are the same answer."""
 
-    def __init__(self, database: Database, folder: Path, *, clock: Clock = now_ms) -> None:
+    def __init__(self, database: Database, storage: Storage, *, clock: Clock = now_ms) -> None:
         self._database = database
-        self._folder = folder
+        self._storage = storage
         self._clock = clock
-        folder.mkdir(parents=True, exist_ok=True)
 
     def draft(self, owner: str, type: str, title: str) -> Item:
         """Return a new private item that is in no table yet."""
@@ -80,9 +80,7 @@ class Items:
         suffix = Path(name).suffix
         file = f"{secrets.token_hex(8)}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
         # The suffix stays: readers and people tell formats by it. The rest of the name is ours.
-        target = self._folder / item_id / file
-        files.place(source, target)
-        return DataFile(item_id, file, name, target.stat().st_size)
+        return DataFile(item_id, file, name, self._storage.put(_key(item_id, file), source))
 
     def insert(self, connection: Connection, item: Item, data: DataFile | None = None) -> Item:
         """Add a draft to the table, with its data file when it has one."""
@@ -139,25 +137,34 @@ class Items:
         with self._database.write() as connection:
             item = deletable(find(connection, item_id, changeable_by(user)))
             connection.execute(items.delete().where(items.c.id == item.id))
-        # What cannot be removed now is swept at the next start: no row knows it.
-        shutil.rmtree(self._folder / item.id, ignore_errors=True)
+        self.drop_data(item)
 
     def data_path(self, item: Item) -> Path | None:
-        """Return the data file of an item that was read with its user's rights."""
-        return self._folder / item.id / item.data_file if item.data_file else None
+        """Return the data file, on this machine, of an item that was read with its user's rights.
+
+        It may have to be fetched first. Open it within a minute, or link it: a copy may be evicted.
+        """
+        return self._storage.local(_key(item.id, item.data_file)) if item.data_file else None
+
+    def read_data(self, item: Item, start: int, stop: int) -> Iterator[bytes]:
+        """Give some bytes of an item's data file, wherever it lies; raises AccessError when it is gone."""
+        return self._storage.read(_key(item.id, item.data_file or ""), start, stop)
 
     def drop_data(self, item: Item) -> None:
         """Remove the data file that an item had."""
         if item.data_file:
-            (self._folder / item.id / item.data_file).unlink(missing_ok=True)
+            self._remove(_key(item.id, item.data_file))
 
     def discard(self, data: DataFile) -> None:
         """Remove a data file that was placed and is not wanted after all."""
-        file = self._folder / data.item_id / data.file
-        file.unlink(missing_ok=True)
-        # Not empty while the item has another file, gone when the item was deleted meanwhile.
-        with contextlib.suppress(OSError):
-            file.parent.rmdir()
+        self._remove(_key(data.item_id, data.file))
+
+    def _remove(self, key: str) -> None:
+        try:
+            self._storage.remove(key)
+        except (StoreError, OSError) as error:
+            # The row is gone or names another file: nobody waits for this one, and the next start sweeps it.
+            logger.warning("file %s stays until the next start: %s", key, error)
 
     def select(
         self, user: User | None, *conditions: ColumnElement[bool], page: slice, order: ColumnElement[object]
@@ -192,14 +199,15 @@ class Items:
     def sweep(self) -> None:
         """Remove files that no item knows: what a crash left between a file and its row. Only before serving."""
         with self._database.read() as connection:
-            known = {row.id: row.data_file for row in connection.execute(select(items.c.id, items.c.data_file))}
-        for folder in self._folder.iterdir():
-            if folder.name not in known:
-                shutil.rmtree(folder)
-                continue
-            for file in folder.iterdir():
-                if file.name != known[folder.name]:
-                    file.unlink()
+            rows = connection.execute(select(items.c.id, items.c.data_file).where(items.c.data_file.is_not(None)))
+            known = {_key(row.id, row.data_file) for row in rows}
+        # All keys first: a list that is read on while files are removed may leave some out.
+        for key in [key for key in self._storage.all_keys() if key not in known]:
+            self._storage.remove(key)
+
+
+def _key(item_id: str, file: str) -> str:
+    return f"{item_id}/{file}"
 
 
 def find(connection: Connection, item_id: str, right: ColumnElement[bool]) -> Item:

@@ -19,6 +19,7 @@ from raster_analysis.handle import Handle
 from raster_analysis.portal import files
 from raster_analysis.portal.arrivals import Arrivals
 from raster_analysis.portal.binding import Binder
+from raster_analysis.portal.cache import Cache
 from raster_analysis.portal.database import Database, items
 from raster_analysis.portal.document import item_document
 from raster_analysis.portal.folders import Folder, Folders
@@ -30,6 +31,8 @@ from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.publishing import Publisher
 from raster_analysis.portal.references import References
 from raster_analysis.portal.services import Services
+from raster_analysis.portal.storage import FOLDER, FolderStorage, Storage
+from raster_analysis.portal.storage_bucket import BucketStorage
 from raster_analysis.portal.stores import Stores
 from raster_analysis.portal.throttle import Throttle
 from raster_analysis.portal.thumbnails import Thumbnail, Thumbnails
@@ -56,6 +59,10 @@ class Settings:
     name: str = "Raster Analysis"
     upload_limit: int = 4 * 2**30
     """Bytes of one uploaded file."""
+    item_storage: str = FOLDER
+    """`folder`, or `s3://bucket/prefix`."""
+    item_cache: int = 20 * 2**30
+    """Bytes of local copies of items that lie in a bucket."""
 
 
 class Portal:
@@ -74,7 +81,9 @@ class Portal:
         self.tokens = Tokens(self.database, self.users, clock=clock)
         self.throttle = Throttle(clock=clock)
         self.folders = Folders(self.database, clock=clock)
-        self.items = Items(self.database, folder / "items", clock=clock)
+        self.cache = Cache(folder / "cache", settings.item_cache)
+        self.storage = _open_storage(settings, self.organisation, self.cache)
+        self.items = Items(self.database, self.storage, clock=clock)
         self.services = Services(self.database, self.items, clock=clock)
         self.stores = Stores(settings.stores, private=folder)
         self.packages = Packages(folder / "packages")
@@ -182,6 +191,7 @@ class Portal:
         self._lock = self._lock or files.try_lock(self.settings.folder / "portal.lock")
         if self._lock is None:
             return
+        self.cache.sweep()
         self.items.sweep()
         self.packages.sweep({*self.items.package_digests(), *pinned})
         self.uploads.sweep()
@@ -223,6 +233,12 @@ def _resolve(path: Path, title: str, kind: Literal["raster", "features"]) -> Han
         return resolve(str(path), title=title)
     except AccessError:  # its message names the path, which is the server's own here
         raise AccessError(f"{title!r} does not exist or is inaccessible") from None
+
+
+def _open_storage(settings: Settings, organisation: str, cache: Cache) -> Storage:
+    if settings.item_storage == FOLDER:
+        return FolderStorage(settings.folder / "items")
+    return BucketStorage(settings.item_storage, organisation, cache)
 
 
 def _check_complete(folder: Path) -> None:

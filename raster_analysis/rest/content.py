@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
-from raster_analysis.errors import AccessError, InputError
+from raster_analysis.errors import InputError
 from raster_analysis.portal.document import absolute_url, item_document
-from raster_analysis.portal.item import Item, safe_name
 from raster_analysis.portal.item_uploads import ItemUploads
-from raster_analysis.portal.items import INACCESSIBLE, deletable
-from raster_analysis.portal.portal import Portal, require_publisher
+from raster_analysis.portal.items import deletable
+from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.search import LARGEST_PAGE
 from raster_analysis.portal.services import ServiceKind, ServiceName
-from raster_analysis.portal.users import User
+from raster_analysis.portal.users import User, require_publisher
 from raster_analysis.rest.access import Policy
+from raster_analysis.rest.attachment import attachment
 from raster_analysis.rest.content_paths import HOME, ITEM, OWN_ITEMS, PLACES
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
@@ -96,10 +97,9 @@ class Content:
         there, and must not be sent the whole result instead (contract 4.2).
         """
         item = self._portal.items.get(call.path["id"], call.visitor)
-        path = self._portal.items.data_path(item)
-        if path is None or (item.url and call.format is not Format.HTML):
+        if item.data_file is None or (item.url and call.format is not Format.HTML):
             return Answer({})
-        return _attachment(item, path)
+        return attachment(call.request, item, partial(self._portal.items.read_data, item))
 
     def create_service(self, call: Call) -> Answer:
         """Add an empty service that a job will fill (contract 4.4)."""
@@ -197,22 +197,6 @@ class Content:
 
 def _ids(call: Call) -> list[str]:
     return ids_of(call.fields, most=LARGEST_PAGE)
-
-
-def _attachment(item: Item, path: Path) -> FileResponse:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:  # replaced or deleted since the row was read
-        raise AccessError(INACCESSIBLE) from None
-    name = safe_name(f"{item.name}{path.suffix}" if item.url else item.name or item.title)
-    return FileResponse(
-        path,
-        stat_result=stat,
-        filename=name,
-        # Never the type that the content claims: an SVG or HTML file would run as part of this site (A15).
-        media_type="application/octet-stream",
-        headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"},
-    )
 
 
 def _service_name(create_parameters: str) -> str:

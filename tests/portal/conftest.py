@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 
 from raster_analysis.portal.portal import Portal, Settings
 from raster_analysis.portal.users import Role, User
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 MakePackage = Callable[..., Path]
 

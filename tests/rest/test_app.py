@@ -113,7 +113,7 @@ def test_health_says_what_works(client: TestClient) -> None:
     assert client.get("/livez").text == "ok\n"
     ready = client.get("/readyz")
     assert ready.status_code == 200
-    assert set(ready.text.split("\n")) == {"portal: ok", "jobs: ok", "disk: ok", ""}
+    assert set(ready.text.split("\n")) == {"portal: ok", "jobs: ok", "items: ok", "disk: ok", ""}
 
 
 def test_health_says_what_does_not_work(tmp_path: Path) -> None:
