@@ -165,8 +165,10 @@ def tile_document() -> Document:
 def tile_bounds(level: int, row: int, col: int) -> tuple[float, float, float, float]:
     """Return xmin, ymin, xmax, ymax of a tile in Web Mercator."""
     side = 2 * MERCATOR_HALF / 2**level
-    xmin, ymax = -MERCATOR_HALF + col * side, MERCATOR_HALF - row * side
-    return xmin, ymax - side, xmin + side, ymax
+    # Each edge by the same formula as the neighbour's, so that both are one number.
+    xmin, xmax = (-MERCATOR_HALF + edge * side for edge in (col, col + 1))
+    ymax, ymin = (MERCATOR_HALF - edge * side for edge in (row, row + 1))
+    return xmin, ymin, xmax, ymax
 
 
 def _place(facts: Facts) -> Document:
@@ -243,4 +245,3 @@ def _figures(band: Mapping[str, Any]) -> Document:
         "skipX": 1,
         "skipY": 1,
     }
-

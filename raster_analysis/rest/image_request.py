@@ -43,7 +43,7 @@ def image_arguments(fields: Mapping[str, str], facts: Facts) -> Arguments:
     arguments: Arguments = {
         "frame": frame_arguments(fields, facts),
         "format": _format(fields),
-        "bands": _bands(fields),
+        "bands": _bands(fields, len(facts["band_names"])),
         "nearest": _choice(fields, "interpolation", _NEAREST),
         "nodata": [*read_numbers(fields["noData"], "noData")] if fields.get("noData", "").strip() else [],
         "dtype": _dtype(fields),
@@ -110,9 +110,14 @@ def _format(fields: Mapping[str, str]) -> str:
     return name
 
 
-def _bands(fields: Mapping[str, str]) -> list[JsonValue] | None:
+def _bands(fields: Mapping[str, str], count: int) -> list[JsonValue] | None:
     text = fields.get("bandIds", "").strip()
-    return [*read_whole_numbers(text, "bandIds")] if text else None
+    if not text:
+        return None
+    bands = read_whole_numbers(text, "bandIds")
+    if not all(0 <= band < count for band in bands):
+        raise Refusal(400, f"bandIds {text[:80]!r}: the raster has bands 0 to {count - 1}.")
+    return [*bands]
 
 
 def _dtype(fields: Mapping[str, str]) -> str | None:

@@ -14,6 +14,7 @@ from raster_analysis.rest.envelope import Refusal
 
 _LONGEST_REFERENCE = 8000
 _LONGEST_RULE = 20_000
+_MOST_COLORS = 65_536
 
 Reference = dict[str, JsonValue]
 
@@ -145,12 +146,18 @@ def _check_alone(arguments: Mapping[str, Any], name: str) -> None:
 
 def _colormap(arguments: Mapping[str, Any]) -> dict[str, JsonValue]:
     rows = arguments.get("Colormap", arguments.get("colormap"))
-    whole = isinstance(rows, list) and all(
-        isinstance(row, list) and len(row) >= 4 and all(type(part) is int for part in row[:4]) for row in rows
-    )
-    if not isinstance(rows, list) or not whole or len(rows) > 65_536:
-        raise Refusal(400, "renderingRule Colormap: give Colormap as a list of [value, red, green, blue].")
+    if not isinstance(rows, list) or not 0 < len(rows) <= _MOST_COLORS or not all(map(_is_color, rows)):
+        raise Refusal(
+            400, "renderingRule Colormap: give Colormap as a list of [value, red, green, blue], each colour 0 to 255."
+        )
     return {"kind": "colors", "colors": [row[:4] for row in rows]}
+
+
+def _is_color(row: Any) -> bool:
+    """Tell whether a row is a value and its red, green and blue."""
+    if not isinstance(row, list) or len(row) < 4 or not all(type(part) is int for part in row[:4]):
+        return False
+    return abs(row[0]) < 2**31 and all(0 <= part <= 255 for part in row[1:4])
 
 
 def _stretch(arguments: Mapping[str, Any]) -> dict[str, JsonValue]:
