@@ -30,6 +30,7 @@ RANKS: list[set[str]] = [
         "question",
         "perform",
         "greedy",
+        "redaction",
     },
     {"models", "rasters"},
     {"jobs", "executors", "inference", "portal", "layers"},

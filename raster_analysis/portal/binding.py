@@ -46,15 +46,20 @@ class Binder:
         self._resolve = resolve
 
     def pin(self, tool: Tool[Any], parameters: Parameters, user: User) -> dict[str, Handle]:
-        """Return a handle for each model item whose package is kept, by wire name; raises InputError."""
+        """Return handles by wire name of what has to be settled while the request is at hand; raises InputError.
+
+        These are model items whose package is kept, and what only a token in the request opens: the
+        token is not stored with the job, what it opened is.
+        """
         pinned: dict[str, Handle] = {}
         for asked in _asked(tool, parameters):
+            if self._references.is_passed_on(asked.reference, user):
+                pinned[asked.wire_name] = self._handle(asked, user)
             # A file in a store has to be read first, which takes longer than a client waits at submit.
-            if asked.kind is not Kind.MODEL or not (asked.reference.item_id or asked.reference.url):
-                continue
-            found = self._references.find(asked.reference, user)
-            if isinstance(found, Item) and found.package_digest and self._packages.has(found.package_digest):
-                pinned[asked.wire_name] = self._package_handle(found, found.title)
+            elif asked.kind is Kind.MODEL and (asked.reference.item_id or asked.reference.url):
+                found = self._references.find(asked.reference, user)
+                if isinstance(found, Item) and found.package_digest and self._packages.has(found.package_digest):
+                    pinned[asked.wire_name] = self._package_handle(found, found.title)
         return pinned
 
     def bind(

@@ -71,7 +71,10 @@ class References:
         if reference.item_id:
             return self._items.get(reference.item_id, user)
         if reference.url:
-            return self._find_url(reference.url, user, reference.service_token)
+            try:
+                return self._find_url(reference.url, user)
+            except AccessError:
+                return self._find_url(reference.url, self._user_of_token(reference, user))
         if reference.uri:
             return self._stores.locate(reference.uri)
         if len(reference.upload_ids) == 1:
@@ -80,18 +83,27 @@ class References:
             raise InputError(f"itemIds names {len(reference.upload_ids)} uploads; give one")
         raise InputError("give one of itemId, url, uri or itemIds")
 
-    def _find_url(self, url: str, user: User, service_token: str | None) -> Item:
+    def is_passed_on(self, reference: Reference, user: User) -> bool:
+        """Tell whether it is a token in the reference, and not the user's own right, that opens it."""
+        if reference.item_id or not reference.url:
+            return False
+        try:
+            self._find_url(reference.url, user)
+        except AccessError:
+            return self._user_of_token(reference, user) != user
+        except InputError:
+            return False
+        return False
+
+    def _find_url(self, url: str, user: User) -> Item:
         parts = _split(url)
-        shown = without_query(url)
         if not self._is_ours(parts):
             raise InputError(
-                f"url {shown!r} is on another server; give an item or a service of this portal, or a store path"
+                f"url {without_query(url)!r} is on another server; "
+                "give an item or a service of this portal, or a store path"
             )
         path = parts.path.removeprefix(self._base.path.rstrip("/"))
-        try:
-            return self._find_path(path, parse_qs(parts.query), user)
-        except AccessError:
-            return self._find_path(path, parse_qs(parts.query), self._user_of_token(parts, user, service_token))
+        return self._find_path(path, parse_qs(parts.query), user)
 
     def _find_path(self, path: str, query: dict[str, list[str]], user: User) -> Item:
         service = ServiceName.of_path(path)
@@ -104,9 +116,10 @@ class References:
             return self._items.get(query["id"][0], user)
         raise InputError(f"url path {path[:200]!r} names no item and no hosted service of this portal")
 
-    def _user_of_token(self, parts: SplitResult, user: User, service_token: str | None) -> User:
-        """Return whose token came with the URL: clients write it there to pass on a right (contract 2.2)."""
-        for token in [*parse_qs(parts.query).get("token", []), *([service_token] if service_token else [])]:
+    def _user_of_token(self, reference: Reference, user: User) -> User:
+        """Return whose token came with a URL: clients write it there to pass on a right (contract 2.2)."""
+        in_url = parse_qs(urlsplit(reference.url or "").query).get("token", [])
+        for token in [*in_url, *([reference.service_token] if reference.service_token else [])]:
             try:
                 return self._tokens.user_of(token)
             except InvalidToken:

@@ -4,23 +4,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from echo import TOOLS, open_bench
-from portal_client import Asker
+from portal_client import BASE_URL, PASSWORD, TOOLBOX, Asker, Toolbox
 
 from raster_analysis.app import Rooms, create_app
 from raster_analysis.executors.inline import InlineExecutor
 from raster_analysis.portal.users import Role
 from raster_analysis.settings import Settings
 
-BASE_URL = "https://gis.example.org:8443"
-PASSWORD = "correct horse battery"
-TOOLBOX = "/arcgis/rest/services/System/RasterAnalysisTools/GPServer"
+__all__ = ["BASE_URL", "PASSWORD", "TOOLBOX", "Toolbox"]
 
 
 @pytest.fixture(scope="session")
@@ -93,26 +90,6 @@ def as_bob(client: TestClient, token: dict[str, str]) -> Asker:
 @pytest.fixture
 def as_admin(client: TestClient, admin: dict[str, str]) -> Asker:
     return Asker(client, admin)
-
-
-class Toolbox:
-    """Submits jobs over HTTP and waits for their end."""
-
-    def __init__(self, client: TestClient, rooms: Rooms, headers: dict[str, str]) -> None:
-        self.client = client
-        self.rooms = rooms
-        self.headers = headers
-
-    def submit(self, task: str, **form: object) -> str:
-        answer = self.client.post(f"{TOOLBOX}/{task}/submitJob", data={"f": "json", **form}, headers=self.headers)
-        return str(answer.json()["jobId"])
-
-    def finish(self, task: str, job_id: str) -> dict[str, object]:
-        self.rooms.dispatcher.wait(job_id, 20)
-        return self.get(f"{task}/jobs/{job_id}").json()  # type: ignore[no-any-return]
-
-    def get(self, path: str) -> httpx.Response:
-        return self.client.get(f"{TOOLBOX}/{path}", params={"f": "json"}, headers=self.headers)
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from typing import Literal
 from raster_analysis.tools import TOOLS as REAL_TOOLS
 
 from raster_analysis.errors import RasterError
+from raster_analysis.inputs import RasterInput
 from raster_analysis.perform import perform
 from raster_analysis.seams import Reporter
 from raster_analysis.task import Done, Task
-from raster_analysis.tool import Context, Output, OutputInfo, Parameters, Tool, parameter
+from raster_analysis.tool import Context, Kind, Output, OutputInfo, Parameters, Tool, parameter
 
 
 class EchoParameters(Parameters):
@@ -43,7 +44,25 @@ ECHO = Tool(
     (OutputInfo("outText", "The text."), OutputInfo("outNothing", "Nothing.")),
     run=echo,
 )
-TOOLS = {**REAL_TOOLS, "EchoText": ECHO}
+
+
+class OpenParameters(Parameters):
+    raster: RasterInput = parameter("inputRaster", "A raster.", kind=Kind.RASTER)
+
+
+def name_raster(_parameters: OpenParameters, context: Context) -> tuple[Output, ...]:
+    return (Output("outTitle", "value", value=context.handle("inputRaster").title),)
+
+
+NAME_RASTER = Tool(
+    "NameRaster",
+    "Name Raster",
+    "Say what it is called.",
+    OpenParameters,
+    (OutputInfo("outTitle", ""),),
+    run=name_raster,
+)
+TOOLS = {**REAL_TOOLS, "EchoText": ECHO, "NameRaster": NAME_RASTER}
 
 
 def open_bench() -> Callable[[Task, Reporter], Done]:

@@ -1,4 +1,4 @@
-"""Asks the portal of a test server as one user, and makes packages to upload."""
+"""Asks a test server as one user, runs its jobs, and makes packages to upload."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import json
 import zipfile
 from typing import Any
 
+import httpx
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from starlette.testclient import TestClient
 
+from raster_analysis.app import Rooms
+
+BASE_URL = "https://gis.example.org:8443"
+PASSWORD = "correct horse battery"
+TOOLBOX = "/arcgis/rest/services/System/RasterAnalysisTools/GPServer"
 SHARING = "/portal/sharing/rest"
 CONTENT = f"{SHARING}/content"
 MINE = f"{CONTENT}/users/alice"
@@ -47,6 +53,26 @@ class Asker:
         answer = self(path, files, **{"type": "PDF", "title": title, **form})
         assert answer["success"] is True, answer
         return str(answer["id"])
+
+
+class Toolbox:
+    """Submits jobs over HTTP and waits for their end."""
+
+    def __init__(self, client: TestClient, rooms: Rooms, headers: dict[str, str]) -> None:
+        self.client = client
+        self.rooms = rooms
+        self.headers = headers
+
+    def submit(self, task: str, **form: object) -> str:
+        answer = self.client.post(f"{TOOLBOX}/{task}/submitJob", data={"f": "json", **form}, headers=self.headers)
+        return str(answer.json()["jobId"])
+
+    def finish(self, task: str, job_id: str) -> dict[str, object]:
+        self.rooms.dispatcher.wait(job_id, 20)
+        return self.get(f"{task}/jobs/{job_id}").json()  # type: ignore[no-any-return]
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(f"{TOOLBOX}/{path}", params={"f": "json"}, headers=self.headers)
 
 
 def make_package(class_name: str, padding: int = 0) -> bytes:

@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import BASE_URL, PASSWORD, TOOLBOX
-from portal_client import CONTENT, INACCESSIBLE, MINE, SHARING, Asker, Headers
+from portal_client import BASE_URL, CONTENT, INACCESSIBLE, MINE, PASSWORD, SHARING, TOOLBOX, Asker, Headers
 from portal_client import make_package as package
 from starlette.testclient import TestClient
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TOOLBOX
 from PIL import Image
-from portal_client import Asker, make_package
+from portal_client import TOOLBOX, Asker, make_package
 from starlette.testclient import TestClient
 
 from raster_analysis.app import Rooms
