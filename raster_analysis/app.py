@@ -26,6 +26,7 @@ from starlette.middleware import Middleware
 from raster_analysis.errors import StoreError
 from raster_analysis.executors.processes import ProcessExecutor
 from raster_analysis.executors.readers import ReaderPool
+from raster_analysis.handle import Handle
 from raster_analysis.jobs.conductor import Policy
 from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.job import Job
@@ -35,7 +36,9 @@ from raster_analysis.portal.portal import Settings as PortalSettings
 from raster_analysis.portal.storage import require
 from raster_analysis.question import Readers
 from raster_analysis.rasters.gdal_environment import GDAL_ENVIRONMENT
+from raster_analysis.rasters.service_hosts import ServiceHosts
 from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
+from raster_analysis.rest.data_stores import DataStores
 from raster_analysis.rest.directory import Directory
 from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Desk, Endpoint
@@ -49,6 +52,7 @@ from raster_analysis.rest.journal import Journal
 from raster_analysis.rest.login import Login
 from raster_analysis.rest.oauth import OAuth
 from raster_analysis.rest.pages import Pages
+from raster_analysis.rest.preview import Previews
 from raster_analysis.rest.sharing import sharing_endpoints
 from raster_analysis.rest.site import Lifespan, make_site
 from raster_analysis.rest.toolbox_info import ToolboxInfo
@@ -111,6 +115,7 @@ def open_rooms(
             upload_limit=settings.upload_limit,
             item_storage=settings.item_storage,
             item_cache=settings.item_cache,
+            image_hosts=ServiceHosts.of(settings.image_hosts, settings.private_image_hosts),
         )
     )
     store = _sweep(portal, settings.data / "jobs.sqlite")
@@ -157,7 +162,7 @@ def create_app(
     rooms = open_rooms(settings, executor, tools=tools, readers=readers)
     urls = Urls(settings.public_url)
     answers: Counter[int] = Counter()
-    desk = Desk(rooms.portal.tokens, Pages(urls, settings.portal_name), settings.form_limit)
+    desk = Desk(rooms.portal.tokens, Pages(urls, settings.portal_name), settings.form_limit, rooms.portal.uploads)
     journal = Middleware(Journal, answers=answers)
     app = make_site(desk, list_endpoints(rooms, urls, answers), lifespan=_lifespan(rooms), middleware=[journal])
     app.state.rooms = rooms
@@ -172,16 +177,27 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
     services = (
         Login(doors, urls),
         OAuth(doors, urls, time.time),
+        _previews(rooms),
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
         Directory(urls, portal.items, portal.services),
         Home(portal, urls),
+        DataStores(portal.stores),
         ToolboxInfo(),
         UploadRoutes(portal.input_uploads, portal.uploads.limit),
-        GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls),
+        GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls, lambda job: _input_of(rooms, job)),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )
     own = [endpoint for service in services for endpoint in service.endpoints()]
     return [*own, *sharing_endpoints(portal, urls)]
+
+
+def _previews(rooms: Rooms) -> Previews:
+    return Previews(rooms.readers, rooms.portal.layer, lambda job: _input_of(rooms, job), rooms.dispatcher.get)
+
+
+def _input_of(rooms: Rooms, job: Job) -> Handle | None:
+    tool = rooms.dispatcher.tools[job.tool]
+    return rooms.portal.bind_raster(tool, tool.parse(job.form), job.user)
 
 
 def serve(settings: Settings) -> None:

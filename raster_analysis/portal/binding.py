@@ -87,11 +87,20 @@ class Binder:
             raise ParameterError(faults)
         return handles
 
+    def bind_raster(self, tool: Tool[Any], parameters: Parameters, user: User) -> Handle | None:
+        """Return a handle for the first raster given, None for a tool that takes none; raises InputError."""
+        rasters = (asked for asked in _asked(tool, parameters) if asked.kind is Kind.RASTER)
+        asked = next(rasters, None)
+        return self._handle(asked, user) if asked else None
+
     def _handle(self, asked: Asked, user: User) -> Handle:
         if asked.kind is Kind.MODEL and isinstance(asked.reference, ModelReference) and asked.reference.definition:
             raise InputError(
                 "a model definition written out is not supported; publish the model as a package and give its itemId"
             )
+        remote = self._references.find_remote(asked.reference) if asked.kind is Kind.RASTER else None
+        if remote:
+            return Handle("raster", "", remote.url, remote=remote)
         found = self._references.find(asked.reference, user)
         title = _title(found, asked.reference)
         if asked.kind is Kind.MODEL:

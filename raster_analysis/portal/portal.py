@@ -21,16 +21,18 @@ from raster_analysis.portal.arrivals import Arrivals
 from raster_analysis.portal.binding import Binder
 from raster_analysis.portal.cache import Cache
 from raster_analysis.portal.database import Database, items
+from raster_analysis.portal.definitions import Definitions
 from raster_analysis.portal.document import item_document
 from raster_analysis.portal.folders import Folder, Folders
 from raster_analysis.portal.input_uploads import InputUploads
+from raster_analysis.portal.installations import Installations
 from raster_analysis.portal.item import PACKAGE_TYPE, Item, ItemText, safe_name
 from raster_analysis.portal.items import Items, deletable, id_taken
 from raster_analysis.portal.moment import Clock, now_ms
 from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.publishing import Publisher
 from raster_analysis.portal.references import References
-from raster_analysis.portal.services import Services
+from raster_analysis.portal.services import ServiceKind, ServiceName, Services
 from raster_analysis.portal.storage import FOLDER, FolderStorage, Storage
 from raster_analysis.portal.storage_bucket import BucketStorage
 from raster_analysis.portal.stores import Stores
@@ -40,6 +42,7 @@ from raster_analysis.portal.tokens import Tokens
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User, Users, require_publisher
 from raster_analysis.rasters.resolver import resolve_features, resolve_raster
+from raster_analysis.rasters.service_hosts import NO_HOSTS, ServiceHosts
 from raster_analysis.tool import Catalog, Parameters, Publication, Tool
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,8 @@ class Settings:
     """`folder`, or `s3://bucket/prefix`."""
     item_cache: int = 20 * 2**30
     """Bytes of local copies of items that lie in a bucket."""
+    image_hosts: ServiceHosts = NO_HOSTS
+    """Other servers whose image services may be named."""
 
 
 class Portal:
@@ -90,9 +95,6 @@ class Portal:
         self.uploads = Uploads(folder / "uploads", settings.upload_limit)
         self.arrivals = Arrivals(self.database, folder / "arrivals", self.uploads, clock=clock)
         self.thumbnails = Thumbnails(self.database, clock=clock)
-        self._publisher = Publisher(
-            self.database, self.items, self.folders, packages=self.packages, services=self.services
-        )
         self.input_uploads = InputUploads(self.arrivals, self.uploads)
         references = References(
             settings.base_url,
@@ -101,8 +103,26 @@ class Portal:
             stores=self.stores,
             uploads=self.input_uploads,
             tokens=self.tokens,
+            hosts=settings.image_hosts,
         )
-        self._binder = Binder(references, self.items, self.folders, packages=self.packages, resolve=_resolve)
+        self.installations = Installations(self.database, references, clock=clock)
+        self._publisher = Publisher(
+            self.database,
+            self.items,
+            self.folders,
+            packages=self.packages,
+            services=self.services,
+            installations=self.installations,
+        )
+        self._binder = Binder(
+            references,
+            self.items,
+            self.folders,
+            packages=self.packages,
+            definitions=Definitions(references, self.items, self.packages, folder / "packages"),
+            installations=self.installations,
+            resolve=_resolve,
+        )
 
     @property
     def base_url(self) -> str:
@@ -118,6 +138,17 @@ class Portal:
     ) -> dict[str, Handle]:
         """Return a handle for each reference in the parameters; raises ParameterError with every fault."""
         return self._binder.bind(tool, parameters, self.users.get(user), pinned)
+
+    def bind_raster(self, tool: Tool[Any], parameters: Parameters, user: str) -> Handle | None:
+        """Return a handle for the first raster that a job was given, with its user's rights as they are now."""
+        return self._binder.bind_raster(tool, parameters, self.users.get(user))
+
+    def layer(self, service: ServiceName, visitor: User | None) -> Handle | None:
+        """Return the file of a hosted service, None when no job has filled it; raises AccessError."""
+        item = self.services.find(service, visitor)
+        path = self.items.data_path(item)
+        kind: Literal["raster", "features"] = "features" if service.kind is ServiceKind.FEATURES else "raster"
+        return _resolve(path, item.title, kind) if path else None
 
     def catalog(self, user: str) -> Catalog:
         """Return what tools may ask of the portal, with this user's rights."""
@@ -193,7 +224,7 @@ class Portal:
             return
         self.cache.sweep()
         self.items.sweep()
-        self.packages.sweep({*self.items.package_digests(), *pinned})
+        self.packages.sweep({*self.items.package_digests(), *self.installations.digests(), *pinned})
         self.uploads.sweep()
         self.arrivals.sweep()
 
@@ -224,7 +255,15 @@ class PortalCatalog:
         """Return the model items that the user can read, by title."""
         wanted = items.c.type == PACKAGE_TYPE
         page = self._portal.items.select(self._user, wanted, page=slice(0, _MOST_MODELS), order=items.c.title_key.asc())
-        return [item_document(item, self._portal.base_url) for item in page.items]
+        installed = self._portal.installations.installed([item.id for item in page.items])
+        # Beside what every item has: clients take these for items and leave unknown keys alone.
+        return [
+            {**item_document(item, self._portal.base_url), "installed": item.id in installed} for item in page.items
+        ]
+
+    def stored(self, place: str, pattern: str) -> list[str]:
+        """Return the names in a folder of a store; every user who runs tools may read every store."""
+        return self._portal.stores.names_in(place, pattern)
 
 
 def _resolve(path: Path, title: str, kind: Literal["raster", "features"]) -> Handle:

@@ -23,6 +23,7 @@ from raster_analysis.rest.jobs import (
     result_document,
     submitted_document,
 )
+from raster_analysis.rest.preview import FindInput, previewed_outputs
 from raster_analysis.rest.tasks import task_document, toolbox_document
 from raster_analysis.rest.urls import TOOLBOX, Urls
 from raster_analysis.tool import Tool
@@ -58,10 +59,13 @@ class Dispatcher(Protocol):
 class GPServer:
     """Serves the tools as the tasks of one asynchronous geoprocessing service."""
 
-    def __init__(self, tools: Mapping[str, Tool[Any]], dispatcher: Dispatcher, urls: Urls) -> None:
+    def __init__(
+        self, tools: Mapping[str, Tool[Any]], dispatcher: Dispatcher, urls: Urls, find_input: FindInput
+    ) -> None:
         self._tools = tools
         self._dispatcher = dispatcher
         self._urls = urls
+        self._find_input = find_input
 
     def endpoints(self) -> list[Endpoint]:
         """Return every route of the service. Metadata is open: clients read it before they sign in."""
@@ -188,6 +192,7 @@ class GPServer:
             "inputs": {info.name: input_document(job, info)["value"] for info in tool.describe()},
             "results": {output.name: job.outputs.get(output.name) for output in tool.outputs},
             "ended": job.status.is_final,
+            "previews": previewed_outputs(job, self._find_input),
         }
 
 
