@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,39 @@ _SPARE = 0.05
 """Share of the volume that uploads leave free, for the database and running jobs (guess)."""
 
 
+class Received(io.FileIO):
+    """A file that has come whole and lies on the data volume already."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class Incoming:
+    """A file that is being written."""
+
+    def __init__(self, path: Path, *, limit: int, room: int) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._limit = limit
+        self._room = room
+        self.path = path
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add some bytes; raises InputError beyond the limit, BudgetError beyond the room on the volume."""
+        self.size += len(data)
+        check_size(self.size, self._limit)
+        if self.size > self._room:
+            raise BudgetError(f"the server has room for {max(self._room, 0):,} bytes of uploads; the file is larger")
+        while data:
+            # Without a buffer a write may take a part only.
+            data = memoryview(data)[self._file.write(data) :]
+
+    def close(self) -> None:
+        """End the writing."""
+        self._file.close()
+
+
 class Uploads:
     """A folder for files that nobody owns yet."""
 
@@ -25,11 +59,30 @@ class Uploads:
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
+    def begin(self) -> Iterator[Incoming]:
+        """Give a file to write to; it lives as long as the context, whatever has become of it."""
+        volume = shutil.disk_usage(self._folder)
+        room = volume.free - int(volume.total * _SPARE)
+        path = self._folder / secrets.token_hex(16)
+        try:
+            incoming = Incoming(path, limit=self.limit, room=room)
+            try:
+                yield incoming
+            finally:
+                incoming.close()
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
     def receive(self, stream: BinaryIO) -> Iterator[Path]:
-        """Write a stream to a file that lives as long as the context.
+        """Write a stream to a file that lives as long as the context; one that was `Received` is there already.
 
         Raises InputError when it is longer than the limit, BudgetError when the volume runs full.
         """
+        if isinstance(stream, Received):
+            check_size(stream.path.stat().st_size, self.limit)
+            yield stream.path
+            return
         with self._write(_chunks(stream)) as path:
             yield path
 
@@ -49,25 +102,17 @@ class Uploads:
 
     @contextmanager
     def _write(self, chunks: Iterable[bytes]) -> Iterator[Path]:
-        path = self._folder / secrets.token_hex(16)
-        try:
-            with path.open("xb") as file:
-                self._copy(chunks, file)
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+        with self.begin() as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            incoming.close()
+            yield incoming.path
 
-    def _copy(self, chunks: Iterable[bytes], file: BinaryIO) -> None:
-        volume = shutil.disk_usage(self._folder)
-        room = volume.free - int(volume.total * _SPARE)
-        received = 0
-        for chunk in chunks:
-            received += len(chunk)
-            if received > self.limit:
-                raise InputError(f"the file is larger than the {self.limit:,} bytes allowed")
-            if received > room:
-                raise BudgetError(f"the server has room for {max(room, 0):,} bytes of uploads; the file is larger")
-            file.write(chunk)
+
+def check_size(size: int, limit: int) -> None:
+    """Raise InputError for a file that is larger than files may be."""
+    if size > limit:
+        raise InputError(f"the file is larger than the {limit:,} bytes allowed")
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:

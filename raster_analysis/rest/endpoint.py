@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from raster_analysis.errors import TokenRequired
+from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
 from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
 from raster_analysis.rest.fields import BodyLimits, Fields, read_fields
 from raster_analysis.rest.formats import DOCUMENTS, Answer, Format, choose_format, json_response
+from raster_analysis.rest.multipart import UploadedFile
 from raster_analysis.rest.pages import Pages, Visit
 from raster_analysis.rest.urls import safe_target
 
@@ -32,7 +33,7 @@ class Call:
 
     path: Mapping[str, str]
     fields: Mapping[str, str]
-    files: Mapping[str, UploadFile]
+    files: Mapping[str, UploadedFile]
     visitor: User | None
     format: Format
     request: Request
@@ -72,6 +73,8 @@ class Desk:
     identities: Identities
     pages: Pages
     form_limit: int
+    uploads: Uploads
+    """Where files of requests go."""
     sign_ins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_SIGN_INS))
     """A line of their own: fifty sign-ins would take every thread for seconds, and polls would stand still."""
 
@@ -81,11 +84,15 @@ class Desk:
         async def serve(request: Request) -> Response:
             try:
                 limits = await self._limits(endpoint, request)
-                async with read_fields(request, limits) as fields:
+                async with read_fields(request, limits, self.uploads) as fields:
                     line = self.sign_ins if endpoint.signs_in else None
                     return await run_sync(self._answer, endpoint, request, fields, limiter=line)
             except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
-                return self.refuse(request, _fields_of_unreadable(request), error)
+                response = self.refuse(request, _fields_of_unreadable(request), error)
+                if getattr(request.state, "is_unread", False):
+                    # What is still to come must not be taken for the next request.
+                    response.headers["connection"] = "close"
+                return response
 
         return Route(endpoint.path, serve, methods=list(endpoint.methods))
 

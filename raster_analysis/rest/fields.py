@@ -6,19 +6,22 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.types import Message, Receive
 
 from dlpk.strict_json import JsonFault, parse
+from raster_analysis.errors import RasterAnalysisError
+from raster_analysis.portal.uploads import Uploads
+from raster_analysis.rest.body import Body
 from raster_analysis.rest.envelope import Refusal
+from raster_analysis.rest.multipart import MOST_FIELDS, MultipartForm, UploadedFile
 
 _WITH_FILES = "multipart/form-data"
-_FORMS = ("application/x-www-form-urlencoded", _WITH_FILES)
-_MOST_FIELDS = 200
-"""Far above the parameters of any task; each field of an upload may be as long as a whole form (guess)."""
+_PLAIN = "application/x-www-form-urlencoded"
+_FEED_BYTES = 512 * 1024
+"""What is parsed and written at a time; a thread for each 64 kB would cost more than the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Fields:
     """What a request says: text by name (a form field wins over the query), and files by name."""
 
     texts: Mapping[str, str]
-    files: Mapping[str, UploadFile] = field(default_factory=dict)
+    files: Mapping[str, UploadedFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,57 +37,69 @@ class BodyLimits:
     """How large a request may be, in bytes."""
 
     text: int
-    """A body without files, and each field beside files: these are held in memory."""
+    """A body without files, and all fields beside files together: these are held in memory."""
     files: int
     """A body with files, which go to the disk."""
 
 
 @asynccontextmanager
-async def read_fields(request: Request, limits: BodyLimits) -> AsyncIterator[Fields]:
-    """Read query and form of a request; its files live as long as the context."""
+async def read_fields(request: Request, limits: BodyLimits, uploads: Uploads) -> AsyncIterator[Fields]:
+    """Read query and form of a request; its files live as long as the context.
+
+    Raises Refusal for what cannot be read; then `request.state.is_unread` tells whether more is to come.
+    """
     query = _unique(request.query_params.multi_items())
     if request.method in ("GET", "HEAD"):
         yield Fields(query)
         return
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    limited = Request(request.scope, _stop_at(request, limits.files if kind == _WITH_FILES else limits.text))
-    if kind in _FORMS:
-        try:
-            form = await limited.form(max_fields=_MOST_FIELDS, max_part_size=limits.text)
-        except HTTPException as error:
-            raise Refusal(400, f"The form cannot be read: {error.detail}") from None
-        try:
-            texts = _unique((name, value) for name, value in form.multi_items() if isinstance(value, str))
-            files = {name: value for name, value in form.multi_items() if isinstance(value, UploadFile)}
-            yield Fields(query | texts, files)
-        finally:
-            await form.close()
-    else:
-        yield Fields(query | _json_fields(kind, await limited.body()))
+    if kind != _WITH_FILES:
+        yield Fields(query | await _read_plain(request, kind, limits.text))
+        return
+    form = MultipartForm(request.headers["content-type"], uploads, text_limit=limits.text)
+    try:
+        await _read_form(request, form, limits.files)
+        yield Fields(query | _unique(form.texts), form.files)
+    finally:
+        # In a thread: the end of a file of gigabytes takes a while.
+        await run_in_threadpool(form.close)
 
 
-def _stop_at(request: Request, limit: int) -> Receive:
-    """Pass a request's body on until `limit` bytes, whatever its Content-Length says."""
-    received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise _too_large(limit)
-        return message
-
-    if int(request.headers.get("content-length") or 0) > limit:
-        raise _too_large(limit)
-    return receive
+async def _read_plain(request: Request, kind: str, limit: int) -> dict[str, str]:
+    async with _body(request, limit) as body:
+        content = b"".join([piece async for piece in body.pieces()])
+    return _unique(_form_fields(content)) if kind == _PLAIN else _json_fields(kind, content)
 
 
-def _too_large(limit: int) -> Refusal:
-    # Code 413 in an envelope: a real HTTP 413 would be sent again five times (contract 2.4).
-    return Refusal(
-        413, f"The request is larger than the {limit:,} bytes allowed here; for uploads, send the token in a header."
-    )
+async def _read_form(request: Request, form: MultipartForm, limit: int) -> None:
+    """Feed a form in threads: parsing and writing would keep other requests waiting."""
+    waiting = bytearray()
+    async with _body(request, limit) as body:
+        async for piece in body.pieces():
+            waiting += piece
+            if len(waiting) >= _FEED_BYTES:
+                await run_in_threadpool(form.feed, bytes(waiting))
+                waiting.clear()
+        await run_in_threadpool(form.feed, bytes(waiting))
+        form.finish()
+
+
+@asynccontextmanager
+async def _body(request: Request, limit: int) -> AsyncIterator[Body]:
+    body = Body(request, limit)
+    try:
+        yield body
+    except (Refusal, RasterAnalysisError):
+        await body.drain()
+        request.state.is_unread = not body.is_over
+        raise
+
+
+def _form_fields(body: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Refusal(400, f"The form cannot be read: it has more than {MOST_FIELDS} fields.") from None
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -101,7 +116,7 @@ def _json_fields(kind: str, body: bytes) -> dict[str, str]:
         return {}
     if kind != "application/json":
         raise Refusal(
-            400, f"Send a form ({', '.join(_FORMS)}) or a JSON object; content type {kind[:100]!r} is neither."
+            400, f"Send a form ({_PLAIN}, {_WITH_FILES}) or a JSON object; content type {kind[:100]!r} is neither."
         )
     try:
         values = parse(body)

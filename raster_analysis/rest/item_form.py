@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 
 from raster_analysis.errors import AccessError
 from raster_analysis.portal.folders import Folder
@@ -19,6 +18,7 @@ from raster_analysis.portal.users import User
 from raster_analysis.rest.endpoint import Call
 from raster_analysis.rest.envelope import Refusal
 from raster_analysis.rest.form import is_true
+from raster_analysis.rest.multipart import UploadedFile
 
 _LONGEST_TYPE = 64
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -80,7 +80,7 @@ def thumbnail_of(call: Call) -> Thumbnail | None:
 
 
 @contextmanager
-def received(portal: Portal, upload: UploadFile) -> Iterator[tuple[Path, str]]:
+def received(portal: Portal, upload: UploadedFile) -> Iterator[tuple[Path, str]]:
     """Give a file that came with a form, and its name, as long as the context lasts."""
     with portal.uploads.receive(upload.file) as path:
         yield path, upload.filename or ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pydantic import JsonValue
-from starlette.datastructures import UploadFile
 
 from raster_analysis.portal.arrivals import Arrival, State
 from raster_analysis.portal.input_uploads import InputUploads
@@ -12,6 +11,7 @@ from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
 from raster_analysis.rest.form import whole_number
 from raster_analysis.rest.formats import Answer
+from raster_analysis.rest.multipart import UploadedFile
 from raster_analysis.rest.urls import TOOLBOX
 
 _ROOT = f"{TOOLBOX}/uploads"
@@ -94,7 +94,7 @@ class UploadRoutes:
         }
 
 
-def _file(call: Call) -> UploadFile:
+def _file(call: Call) -> UploadedFile:
     file = call.files.get("file")
     if file is None:
         raise Refusal(400, "The file is missing; send it as the multipart field file.")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def test_files_of_the_cache_are_linked_into_the_jobs_folder(tmp_path: Path) -> N
     assert held["both"].members[1] == three
     assert folders.hold("j1", {"three": three}) == {"three": three}
     folders.remove("j1")
-    assert not os.path.exists(held["one"].path)
+    assert not Path(held["one"].path).exists()
 
 
 def _raise(error: Exception) -> dict[str, object]:  # a lambda cannot

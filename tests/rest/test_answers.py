@@ -186,7 +186,7 @@ def broken_site(error: Exception) -> TestClient:
         return Answer({"value": float("nan")})
 
     urls = Urls("https://h")
-    desk = Desk(identities=None, pages=Pages(urls, "Site"), form_limit=1000)  # type: ignore[arg-type]
+    desk = Desk(identities=None, pages=Pages(urls, "Site"), form_limit=1000, uploads=None)  # type: ignore[arg-type]
     paths = {"/arcgis/broken": work, "/arcgis/nan": unspeakable}
     return TestClient(make_site(desk, [Endpoint(path, work, Policy.OPEN) for path, work in paths.items()]))
 
