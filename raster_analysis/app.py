@@ -39,6 +39,7 @@ from raster_analysis.rasters.gdal_environment import GDAL_ENVIRONMENT
 from raster_analysis.rasters.service_hosts import ServiceHosts
 from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
 from raster_analysis.rest.data_stores import DataStores
+from raster_analysis.rest.data_stores import DataStores
 from raster_analysis.rest.directory import Directory
 from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Desk, Endpoint
@@ -181,6 +182,7 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
         Directory(urls, portal.items, portal.services),
         Home(portal, urls),
+        DataStores(portal.stores),
         DataStores(portal.stores),
         ToolboxInfo(),
         UploadRoutes(portal.input_uploads, portal.uploads.limit),

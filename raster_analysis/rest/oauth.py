@@ -21,6 +21,7 @@ from raster_analysis.errors import LoginError
 from raster_analysis.portal.tokens import Token
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.codes import Codes
+from raster_analysis.rest.context import at_root
 from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
@@ -61,11 +62,15 @@ class OAuth:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the routes; the path of `signin` has no `/rest`."""
-        return [
-            Endpoint(f"{SHARING}/rest/oauth2/authorize", self.authorize, Policy.OPEN),
+        root = f"{SHARING}/rest/oauth2"
+        routes = [
+            Endpoint(f"{root}/authorize", self.authorize, Policy.OPEN),
             Endpoint(_SIGN_IN, self.sign_in, Policy.OPEN, signs_in=True, methods=("POST",)),
-            Endpoint(f"{SHARING}/rest/oauth2/token", self.token, Policy.OPEN, default_format=Format.JSON),
+            Endpoint(f"{root}/token", self.token, Policy.OPEN, default_format=Format.JSON),
+            Endpoint(f"{root}/revokeToken", self.revoke, Policy.OPEN, default_format=Format.JSON, methods=("POST",)),
+            Endpoint(f"{root}/signout", self.sign_out, Policy.OPEN, default_format=Format.JSON),
         ]
+        return [*routes, *at_root(routes)]
 
     def authorize(self, call: Call) -> Response:
         """Show the sign-in page, for people and for programs."""
@@ -104,6 +109,20 @@ class OAuth:
         if token is None:
             raise Refusal(400, "The code is unknown, used or too old; sign in again.")
         return Answer({"access_token": token.value, "expires_in": self._left_s(token), "username": token.user})
+
+    def revoke(self, call: Call) -> Answer:
+        """Make a token worthless; who has it may do so. An unknown one is worthless already, which is success too."""
+        self._doors.sign_out(call.fields.get("auth_token") or call.credentials.token or "")
+        return Answer({"success": True})
+
+    def sign_out(self, call: Call) -> Answer | Response:
+        """Make the token of the request worthless and lead back, to an address of this server only."""
+        if call.credentials.token:
+            self._doors.sign_out(call.credentials.token)
+        target = call.fields.get("redirect_uri", "")
+        if target and target != OUT_OF_BAND and self._is_ours(target):
+            return RedirectResponse(target, 302)
+        return Answer({"success": True})
 
     def _fragment(self, token: Token, state: str) -> str:
         values = {

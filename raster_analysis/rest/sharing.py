@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import JsonValue
 
-from raster_analysis.errors import AccessError
+from raster_analysis.errors import AccessError, InputError
 from raster_analysis.portal.document import item_document
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.search import LARGEST_PAGE, Search, search_items
 from raster_analysis.portal.services import ServiceKind, ServiceName
 from raster_analysis.portal.tokens import Token
-from raster_analysis.portal.users import Role, User
 from raster_analysis.rest.access import Policy
+from raster_analysis.rest.community import Community, user_document
 from raster_analysis.rest.content import content_endpoints
+from raster_analysis.rest.context import at_root
 from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
 from raster_analysis.rest.form import whole_number
 from raster_analysis.rest.formats import Answer
+from raster_analysis.rest.servers import PortalServers
 from raster_analysis.rest.urls import SHARING, Urls
 
 PORTAL_VERSION = "2024.1"
 """Text of dotted whole numbers; above 7.1 clients may choose item ids (contract 3.3)."""
 _DEFAULT_LIFETIME_MIN = 60
 
-_VIEWER = ("portal:user:viewOrgItems", "portal:user:viewOrgUsers")
-_PUBLISHER = (
-    *_VIEWER,
-    "portal:user:createItem",
-    "portal:publisher:publishFeatures",
-    "portal:publisher:publishServerServices",
-    "premium:publisher:rasteranalysis",
-)
-_PRIVILEGES = {
-    Role.VIEWER: _VIEWER,
-    Role.PUBLISHER: _PUBLISHER,
-    Role.ADMINISTRATOR: (*_PUBLISHER, "portal:admin:viewItems", "portal:admin:updateItems", "portal:admin:deleteItems"),
-}
-_ROLE_NAMES = {Role.VIEWER: "org_user", Role.PUBLISHER: "org_publisher", Role.ADMINISTRATOR: "org_admin"}
+_OTHER_NAMES = (f"{SHARING}/info", f"{SHARING}/sharing/rest/info")
+"""Where clients look for the portal's information when its address has no context (contract 2.1)."""
 
 
 def sharing_endpoints(portal: Portal, urls: Urls) -> list[Endpoint]:
-    """Return every route of the portal."""
-    return [*Sharing(portal, urls).endpoints(), *content_endpoints(portal)]
+    """Return every route of the portal, each below `/portal` and at the root.
+
+    Clients are given both kinds of address (contract 2.1); the URLs in answers are those below `/portal`.
+    """
+    services = (Sharing(portal, urls), Community(portal), PortalServers(portal.organisation, urls))
+    below = [endpoint for service in services for endpoint in service.endpoints()]
+    below += content_endpoints(portal)
+    return [*below, *at_root(below)]
 
 
 class Sharing:
@@ -59,12 +57,10 @@ class Sharing:
         return [
             Endpoint(rest, self.root, Policy.OPEN),
             Endpoint(f"{rest}/", self.root, Policy.OPEN),
-            Endpoint(f"{rest}/info", self.info, Policy.OPEN),
+            *(Endpoint(path, self.info, Policy.OPEN) for path in (f"{rest}/info", *_OTHER_NAMES)),
             Endpoint(f"{rest}/generateToken", self.generate_token, Policy.OPEN, signs_in=True),
             Endpoint(f"{rest}/portals/self/isServiceNameAvailable", self.is_service_name_available, Policy.USER),
             Endpoint(f"{rest}/portals/{{id}}", self.self_, Policy.ANYONE),
-            Endpoint(f"{rest}/community/self", self.community_self, Policy.USER),
-            Endpoint(f"{rest}/community/users/{{user}}", self.user, Policy.USER),
             Endpoint(f"{rest}/search", self.search, Policy.ANYONE),
         ]
 
@@ -87,28 +83,8 @@ class Sharing:
         portal = self._portal
         if call.path["id"] not in ("self", portal.organisation):
             raise AccessError("Portal does not exist or is inaccessible.")
-        document: dict[str, JsonValue] = {
-            "id": portal.organisation,
-            "name": portal.settings.name,
-            "portalName": portal.settings.name,
-            # Not "multitenant": clients would take us for ArcGIS Online (contract 2.1).
-            "portalMode": "singletenant",
-            "isPortal": True,
-            "currentVersion": PORTAL_VERSION,
-            "access": "public",
-            "allSSL": self._urls.base.startswith("https:"),
-            "supportsHostedServices": True,
-            "helperServices": {"rasterAnalytics": {"url": self._urls.toolbox}},
-        }
-        return Answer(document | ({"user": self._user_document(call.visitor)} if call.visitor else {}))
-
-    def community_self(self, call: Call) -> Answer:
-        """Describe the caller."""
-        return Answer(self._user_document(call.user))
-
-    def user(self, call: Call) -> Answer:
-        """Describe a user."""
-        return Answer(self._user_document(self._portal.users.get(call.path["user"])))
+        document = self._portal_document()
+        return Answer(document | ({"user": user_document(call.visitor, portal.organisation)} if call.visitor else {}))
 
     def generate_token(self, call: Call) -> Answer:
         """Give a token for a name and a password, or for a token that a federated server shows."""
@@ -130,7 +106,11 @@ class Sharing:
         """Tell whether createService would take a name."""
         wanted = call.fields.get("type", "").lower()
         kind = next((kind for kind in ServiceKind if kind.item_type.lower() == wanted), ServiceKind.FEATURES)
-        service = ServiceName(kind, call.fields.get("name", ""))
+        try:
+            service = ServiceName(kind, call.fields.get("name", ""))
+        except InputError:
+            # An unusable name is never free: clients know what to say then (contract 2.3).
+            return Answer({"available": False})
         return Answer({"available": self._portal.services.is_available(service, call.user)})
 
     def search(self, call: Call) -> Answer:
@@ -159,16 +139,31 @@ class Sharing:
         tokens = self._portal.tokens
         return self._token_document(Token(value, tokens.user_of(value).name, tokens.expires_ms(value)))
 
-    def _user_document(self, user: User) -> dict[str, JsonValue]:
+    def _portal_document(self) -> dict[str, JsonValue]:
+        portal, base = self._portal, urlsplit(self._urls.base)
         return {
-            "username": user.name,
-            "fullName": user.name,
-            "role": _ROLE_NAMES[user.role],
-            "privileges": [*_PRIVILEGES[user.role]],
-            "orgId": self._portal.organisation,
-            "access": "org",
-            "groups": [],
-            "created": user.created_ms,
+            "id": portal.organisation,
+            "name": portal.settings.name,
+            "description": "Raster analysis with deep learning",
+            "portalName": portal.settings.name,
+            # Not "multitenant": clients would take us for ArcGIS Online (contract 2.1).
+            "portalMode": "singletenant",
+            "isPortal": True,
+            "isReadOnly": False,
+            "currentVersion": PORTAL_VERSION,
+            "access": "public",
+            "allSSL": base.scheme == "https",
+            "portalHostname": f"{base.netloc}{base.path}/portal",
+            "portalLocalHostname": f"{base.netloc}{base.path}/portal",
+            "portalProtocol": base.scheme,
+            "httpsPort": base.port or 443,
+            "supportsOAuth": True,
+            "supportsHostedServices": True,
+            "canSearchPublic": True,
+            "canSharePublic": True,
+            "culture": "en",
+            "units": "metric",
+            "helperServices": {"rasterAnalytics": {"url": self._urls.toolbox}},
         }
 
     def _token_document(self, token: Token) -> dict[str, JsonValue]:

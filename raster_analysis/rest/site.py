@@ -19,6 +19,8 @@ from raster_analysis.rest.urls import SERVICES, STATIC, Urls
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
+_WITH_ENVELOPES = ("/arcgis", "/portal/sharing", "/portal/home", "/sharing")
+"""Below these clients read errors; what they only try elsewhere is plainly not found (contract 3.1)."""
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -33,7 +35,7 @@ def make_site(
     every = (*_own_endpoints(desk.pages.urls), *endpoints)
 
     async def refuse(request: Request, error: Exception) -> Response:
-        if not request.url.path.startswith(("/arcgis", "/portal")):
+        if not request.url.path.startswith(_WITH_ENVELOPES):
             status = error.status_code if isinstance(error, HTTPException) else 500
             return PlainTextResponse("not found\n" if status == 404 else "error\n", status)
         return desk.refuse(request, request.query_params, _without_status(error))
