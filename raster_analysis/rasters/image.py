@@ -17,7 +17,7 @@ from raster_analysis.pixels import Pixels
 from raster_analysis.rasters.dataset import grid_of
 from raster_analysis.rasters.reader import NativeBands
 from raster_analysis.rasters.reference import from_spatial_reference, project_bounds
-from raster_analysis.rasters.resampling import Places, Resampler, project_points
+from raster_analysis.rasters.resampling import Places, Resampler, apply_affine, project_points
 from raster_analysis.rasters.warp import reduce_grid
 from raster_analysis.seams import RasterView
 
@@ -132,13 +132,9 @@ def _shrinking(native: Grid, target: Grid) -> float:
 
 def _native_places(native: Grid, target: Grid, cols: Places, rows: Places) -> tuple[Places, Places]:
     """Return columns and rows of the raster at columns and rows of `target`; infinite where there are none."""
-    xs, ys = project_points(str(target.crs), str(native.crs), *_apply(target.transform, cols, rows))
+    xs, ys = project_points(str(target.crs), str(native.crs), *apply_affine(target.transform, cols, rows))
     with np.errstate(invalid="ignore"):
-        return _apply(~native.transform, xs, ys)
-
-
-def _apply(affine: Affine, xs: Places, ys: Places) -> tuple[Places, Places]:
-    return affine.a * xs + affine.b * ys + affine.c, affine.d * xs + affine.e * ys + affine.f
+        return apply_affine(~native.transform, xs, ys)
 
 
 def _within_mercator(bounds: Bounds, source: str, target: str) -> Bounds:

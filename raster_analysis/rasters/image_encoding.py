@@ -100,7 +100,8 @@ def encode_lerc(values: Values, tolerance: float) -> bytes:
 
 
 def _on_white(rgba: Rgba) -> Rgba:
-    return np.where(rgba[3] > 0, rgba[:3], _WHITE)
+    opaque = rgba[3] > 0
+    return rgba[:3] if opaque.all() else np.where(opaque, rgba[:3], _WHITE)
 
 
 def _encode(

@@ -99,6 +99,8 @@ def palette_of_colors(colors: tuple[tuple[int, int, int, int], ...]) -> Palette:
 
 def colorize(values: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_], palette: Palette) -> Rgba:
     """Return the colour of each value `(rows, cols)`; transparent where it is not valid or has no colour."""
+    if palette.is_small and values.dtype == np.uint8:
+        return np.where(mask, _table(palette)[:, values], np.uint8(0))
     known = np.array(sorted(palette.colors), np.int64)
     colors = np.array([palette.colors[int(value)] for value in known] or [(0, 0, 0, 0)], np.uint8)
     known = known if known.size else np.array([0])
@@ -106,6 +108,13 @@ def colorize(values: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_], palet
     places = np.searchsorted(known, wide).clip(0, len(known) - 1)
     shown = mask & (known[places] == wide)
     return np.moveaxis(np.where(shown[..., np.newaxis], colors[places], np.uint8(0)), -1, 0)
+
+
+def _table(palette: Palette) -> npt.NDArray[np.uint8]:
+    table = np.zeros((4, PALETTE_SIZE), np.uint8)
+    for value, color in palette.colors.items():
+        table[:, value] = color
+    return table
 
 
 def stretch_bands(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
@@ -37,13 +38,13 @@ class Resampler:
     def window(self, target: Grid, source: Grid) -> Window:
         """Return the pixels of `source` that can touch `target`, with the reach of an interpolation."""
         xs, ys = project_points(self._target, self._source, *_mesh(target))
-        points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
-        if not points:
+        known = np.isfinite(xs) & np.isfinite(ys)
+        if not known.any():
             return Window(0, 0, 0, 0)
-        cols, rows = zip(*(~source.transform @ point for point in points), strict=True)
+        cols, rows = apply_affine(~source.transform, xs[known], ys[known])
         # Two pixels of reach while GDAL shrinks by less than 2, and as many for lines that bend between the points.
-        row, col = math.floor(min(rows)) - 4, math.floor(min(cols)) - 4
-        bottom, right = math.ceil(max(rows)) + 4, math.ceil(max(cols)) + 4
+        row, col = math.floor(rows.min()) - 4, math.floor(cols.min()) - 4
+        bottom, right = math.ceil(rows.max()) + 4, math.ceil(cols.max()) + 4
         return Window(row, col, bottom - row, right - col).intersect(source.window)
 
     def nearest(self, source: Pixels, grid: Grid, target: Grid) -> Resampled:
@@ -96,13 +97,20 @@ def _as_kind(values: npt.NDArray[Any], kind: np.dtype[Any]) -> npt.NDArray[np.ge
     return np.clip(np.rint(values), bounds.min, bounds.max).astype(kind)
 
 
-def project_points(source: str, target: str, xs: Sequence[float], ys: Sequence[float]) -> tuple[Places, Places]:
+def project_points(
+    source: str, target: str, xs: Sequence[float] | Places, ys: Sequence[float] | Places
+) -> tuple[Places, Places]:
     """Return points in another system (both as WKT); infinite where a point has no counterpart there."""
     here, there = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
     if source == target:
         return here, there
     # Not rasterio's: that one fails altogether when a single point lies outside of the system's domain.
     return _transformer(source, target).transform(here, there)  # type: ignore[no-any-return]
+
+
+def apply_affine(affine: Affine, xs: Places, ys: Places) -> tuple[Places, Places]:
+    """Return many points moved by one affine transform."""
+    return affine.a * xs + affine.b * ys + affine.c, affine.d * xs + affine.e * ys + affine.f
 
 
 @lru_cache(maxsize=32)
@@ -128,7 +136,7 @@ def _indexes(line: tuple[float, float], count: int, size: int) -> tuple[npt.NDAr
     return np.where(inside, places, 0).astype(np.intp), inside
 
 
-def _mesh(grid: Grid) -> tuple[list[float], list[float]]:
+def _mesh(grid: Grid) -> tuple[Places, Places]:
     steps = np.linspace(0, 1, _EDGE_POINTS)
-    points = [grid.transform @ (c * grid.width, r * grid.height) for r in steps for c in steps]
-    return [x for x, _ in points], [y for _, y in points]
+    cols, rows = np.meshgrid(steps * grid.width, steps * grid.height)
+    return apply_affine(grid.transform, cols.ravel(), rows.ravel())
