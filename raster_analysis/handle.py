@@ -48,6 +48,8 @@ class Handle:
         """Raise InputChanged when the file, or one of several, is not the one that was resolved."""
         for member in self.members:
             member.verify_unchanged()
+    installed: bool = False
+    """Of a package: whether it is installed (contract 8.1)."""
         if self.stamp is None:
             return
         path = Path(self.path)

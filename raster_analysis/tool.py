@@ -104,10 +104,11 @@ class Output:
     """One output of a finished job, before anybody published it."""
 
     name: str
-    kind: Literal["value", "features", "imagery", "package"]
+    kind: Literal["value", "features", "imagery", "package", "table", "report", "installation", "uninstallation"]
+    """`table`: rows without a geometry; `report`: a page to read; the last two: what changes for a model item."""
     value: JsonValue = None
     path: str | None = None
-    """The file, for every kind but `value`."""
+    """The file, where the kind is one of a file."""
     statistics: dict[str, JsonValue] = field(default_factory=dict)
 
 
@@ -142,7 +143,10 @@ class Catalog(typing.Protocol):
     """What a tool that answers from the portal may ask; bound to the job's user."""
 
     def models(self) -> list[dict[str, JsonValue]]:
-        """Return the Deep Learning Packages that the user can read, as items."""
+        """Return the Deep Learning Packages that the user can read, as items; each says whether it is installed."""
+
+    def stored(self, place: str, pattern: str) -> list[str]:
+        """Return the names in a folder of a store that match a pattern; raises InputError."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ from raster_analysis.tools import (
     classify_pixels_using_deep_learning,
     detect_change_using_deep_learning,
     detect_objects_using_deep_learning,
+    install_deep_learning_model,
+    list_datastore_content,
     list_deep_learning_models,
     publish_deep_learning_model,
     query_deep_learning_model_info,
+    uninstall_deep_learning_model,
 )
 
 from raster_analysis.tool import Tool
@@ -27,6 +30,9 @@ TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
             publish_deep_learning_model,
             list_deep_learning_models,
             query_deep_learning_model_info,
+            install_deep_learning_model,
+            uninstall_deep_learning_model,
+            list_datastore_content,
             detect_objects_using_deep_learning,
             classify_pixels_using_deep_learning,
             detect_change_using_deep_learning,

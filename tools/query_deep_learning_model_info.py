@@ -19,8 +19,9 @@ class QueryParameters(Parameters):
 
 def run(parameters: QueryParameters, context: Context) -> tuple[Output, ...]:
     """Describe the model; clients read the text in `modelInfo` as JSON (contract 8.1)."""
-    info = context.models.describe(context.handle("model"))
-    return (Output("outModelInfo", "value", value={"modelInfo": json.dumps(describe_model(info))}),)
+    handle = context.handle("model")
+    described = {**describe_model(context.models.describe(handle)), "Installed": handle.installed}
+    return (Output("outModelInfo", "value", value={"modelInfo": json.dumps(described)}),)
 
 
 def describe_model(info: ModelInfo) -> dict[str, JsonValue]:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import JsonValue
+
 from raster_analysis.errors import InputError, NotPermitted, ParameterError
 from raster_analysis.handle import Handle, Stamp
-from raster_analysis.inputs import DataReference, ModelReference, OutputTarget, ProcessingContext
+from raster_analysis.inputs import DataReference, FeatureReference, ModelReference, OutputTarget, ProcessingContext
+from raster_analysis.portal.definitions import Definitions, title_of
 from raster_analysis.portal.folders import Folders
+from raster_analysis.portal.installations import Installations
 from raster_analysis.portal.item import PACKAGE_TYPE, Item
 from raster_analysis.portal.items import Items
 from raster_analysis.portal.packages import Packages
@@ -37,12 +41,22 @@ class Binder:
     """Makes handles of references."""
 
     def __init__(
-        self, references: References, items: Items, folders: Folders, *, packages: Packages, resolve: FileResolver
+        self,
+        references: References,
+        items: Items,
+        folders: Folders,
+        *,
+        packages: Packages,
+        definitions: Definitions,
+        installations: Installations,
+        resolve: FileResolver,
     ) -> None:
         self._references = references
         self._items = items
         self._folders = folders
         self._packages = packages
+        self._definitions = definitions
+        self._installations = installations
         self._resolve = resolve
 
     def pin(self, tool: Tool[Any], parameters: Parameters, user: User) -> dict[str, Handle]:
@@ -95,9 +109,7 @@ class Binder:
 
     def _handle(self, asked: Asked, user: User) -> Handle:
         if asked.kind is Kind.MODEL and isinstance(asked.reference, ModelReference) and asked.reference.definition:
-            raise InputError(
-                "a model definition written out is not supported; publish the model as a package and give its itemId"
-            )
+            return self._written_handle(asked.reference.definition, user)
         remote = self._references.find_remote(asked.reference) if asked.kind is Kind.RASTER else None
         if remote:
             return Handle("raster", "", remote.url, remote=remote)
@@ -117,7 +129,12 @@ class Binder:
         # A file in a store has no digest on record, and may have changed since it was last read.
         if digest is None or not self._packages.has(digest):
             digest = self._packages.keep(self._path(found), title)
-        return Handle("package", str(self._packages.path(digest)), title, digest=digest)
+        installed = isinstance(found, Item) and self._installations.is_installed(found)
+        return Handle("package", str(self._packages.path(digest)), title, digest=digest, installed=installed)
+
+    def _written_handle(self, definition: Mapping[str, JsonValue], user: User) -> Handle:
+        digest = self._definitions.keep(definition, user)
+        return Handle("package", str(self._packages.path(digest)), title_of(definition), digest=digest)
 
     def _path(self, found: Item | Path) -> Path:
         path = self._items.data_path(found) if isinstance(found, Item) else found

@@ -139,6 +139,16 @@ services = Table(
     Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), nullable=False, unique=True),
 )
 
+installations = Table(
+    "installations",
+    metadata,
+    Column("item_id", ForeignKey("items.id", ondelete="CASCADE"), primary_key=True),
+    Column("user", ForeignKey("users.name", ondelete="CASCADE"), primary_key=True),
+    # Of the content that was proved to run here; the item may have been given another since.
+    Column("digest", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
 publications = Table(
     "publications",
     metadata,

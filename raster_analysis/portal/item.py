@@ -16,6 +16,8 @@ from raster_analysis.portal.users import User
 PACKAGE_TYPE = "Deep Learning Package"
 FEATURE_TYPE = "Feature Service"
 IMAGE_TYPE = "Image Service"
+REPORT_TYPE = "Document Link"
+"""Of a page to read: portals have no type of their own for an HTML file, and show this one as a document."""
 _TAG_COUNT = 128  # as on other portals (dlpk 2.3)
 _UNSAFE_IN_NAME = re.compile(r"[^\w.()+ -]|[\x00-\x1f\x7f]")
 

@@ -11,11 +11,12 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, select
 
 from raster_analysis.errors import AccessError, InputError, OutputExists
-from raster_analysis.inputs import OutputTarget
+from raster_analysis.inputs import DataReference, ModelReference, OutputTarget
 from raster_analysis.portal.database import Database, fold, items, publications
 from raster_analysis.portal.document import result_value
 from raster_analysis.portal.folders import Folders
-from raster_analysis.portal.item import PACKAGE_TYPE, Item, changeable_by
+from raster_analysis.portal.installations import Installations, location_of
+from raster_analysis.portal.item import PACKAGE_TYPE, REPORT_TYPE, Item, changeable_by
 from raster_analysis.portal.items import DataFile, Items, find
 from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.services import ServiceKind, ServiceName, Services, clean_service_name
@@ -24,7 +25,12 @@ from raster_analysis.tool import Output, Publication
 
 logger = logging.getLogger(__name__)
 
-_SERVICE_KINDS = {"features": ServiceKind.FEATURES, "imagery": ServiceKind.IMAGERY}
+_SERVICE_KINDS = {
+    "features": ServiceKind.FEATURES,
+    "imagery": ServiceKind.IMAGERY,
+    # As portals have it: a table is a feature service whose layer has no geometry.
+    "table": ServiceKind.FEATURES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +74,21 @@ class Publisher:
     """Makes items of outputs, once for each job and output."""
 
     def __init__(
-        self, database: Database, items: Items, folders: Folders, *, packages: Packages, services: Services
+        self,
+        database: Database,
+        items: Items,
+        folders: Folders,
+        *,
+        packages: Packages,
+        services: Services,
+        installations: Installations,
     ) -> None:
         self._database = database
         self._items = items
         self._folders = folders
         self._packages = packages
         self._services = services
+        self._installations = installations
 
     def publish(self, publication: Publication, user: User, base_url: str) -> dict[str, JsonValue]:
         """Return the wire value of each output by name; a second call finds what the first one made."""
@@ -83,6 +97,10 @@ class Publisher:
     def _publish(self, publication: Publication, output: Output, user: User, base_url: str) -> JsonValue:
         if output.kind == "value":
             return output.value
+        if output.kind == "installation":
+            return self._install(publication, output, user)
+        if output.kind == "uninstallation":
+            return self._uninstall(publication, output, user)
         published = self._published(publication.job_id, output.name)
         if published:
             return self._value_of(published, user, base_url)
@@ -90,6 +108,28 @@ class Publisher:
         item = self._store(result)
         logger.info("job %s: output %s became item %s", publication.job_id, output.name, item.id)
         return result_value(item, base_url)
+
+    def _install(self, publication: Publication, output: Output, user: User) -> str:
+        """Record an installation; once more changes nothing. Its location is text (contract 8.1)."""
+        proved = output.value if isinstance(output.value, dict) else {}
+        model = _source(publication, output)
+        if not isinstance(model, ModelReference):
+            raise InputError(f"output {output.name} of job {publication.job_id} names no model")
+        item = self._installations.install(model, user, digest=str(proved.get("digest")))
+        return location_of(item, str(proved.get("definition")))
+
+    def _uninstall(self, publication: Publication, output: Output, user: User) -> str:
+        done = self._published(publication.job_id, output.name)
+        if done:
+            return done
+        model = _source(publication, output)
+        if not isinstance(model, DataReference):
+            raise InputError(f"output {output.name} of job {publication.job_id} names no model")
+        item_id = self._installations.find_id(model, user)
+        with self._database.write() as connection:
+            self._installations.remove(connection, item_id, user)
+            _note(connection, publication, output, item_id)
+        return item_id
 
     def _published(self, job_id: str, output: str) -> str | None:
         wanted = select(publications.c.item_id).where(publications.c.job_id == job_id, publications.c.output == output)
@@ -131,16 +171,17 @@ class Publisher:
             item = self._items.save(connection, draft, data)
         else:
             # Another job may have taken the title since the place was chosen.
-            if _same_title(connection, result):
+            if result.output.kind == "package" and _same_title(connection, result):
                 raise _exists(result)
             item = self._items.insert(connection, place.item, data)
-        row = {"job_id": result.publication.job_id, "output": result.output.name, "item_id": item.id}
-        connection.execute(publications.insert().values(row))
+        _note(connection, result.publication, result.output, item.id)
         return item
 
     def _find_place(self, connection: Connection, result: Result) -> _Place:
         if result.output.kind == "package":
             return self._place_of_package(connection, result)
+        if result.output.kind == "report":
+            return self._place_of_report(connection, result)
         return self._place_of_layer(connection, result, _SERVICE_KINDS[result.output.kind])
 
     def _place_of_package(self, connection: Connection, result: Result) -> _Place:
@@ -150,6 +191,11 @@ class Publisher:
         if same and not result.overwrite:
             raise _exists(result)
         return _Place(same or self._draft(result, PACKAGE_TYPE), is_new=same is None)
+
+    def _place_of_report(self, connection: Connection, result: Result) -> _Place:
+        if result.target.item_id:
+            return _Place(_own(connection, result, REPORT_TYPE), is_new=False)
+        return _Place(self._draft(result, REPORT_TYPE), is_new=True)
 
     def _place_of_layer(self, connection: Connection, result: Result, kind: ServiceKind) -> _Place:
         if result.target.item_id:
@@ -171,13 +217,23 @@ class Publisher:
         )
 
 
-def _target(publication: Publication, output: Output) -> OutputTarget:
-    """Return where the user wants an output: the parameter that the tool declares as its source."""
+def _note(connection: Connection, publication: Publication, output: Output, item_id: str) -> None:
+    row = {"job_id": publication.job_id, "output": output.name, "item_id": item_id}
+    connection.execute(publications.insert().values(row))
+
+
+def _source(publication: Publication, output: Output) -> object:
+    """Return the value of the parameter that the tool declares as an output's source."""
     source = next((info.source for info in publication.tool.outputs if info.name == output.name), None)
     parameters = publication.parameters
     names: Sequence[str] = [info.name for info in publication.tool.describe()]
     fields = dict(zip(names, type(parameters).model_fields, strict=True))
-    target = getattr(parameters, fields[source]) if source else None
+    return getattr(parameters, fields[source]) if source else None
+
+
+def _target(publication: Publication, output: Output) -> OutputTarget:
+    """Return where the user wants an output."""
+    target = _source(publication, output)
     return target if isinstance(target, OutputTarget) else OutputTarget()
 
 

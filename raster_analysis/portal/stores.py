@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +16,8 @@ _STORE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # `%` after decoding: somebody hopes that a later part decodes once more (CVE-2024-1560). `:` and `<`: GDAL's own words.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\<>{}|:%]")
 _LONGEST_URI = 1024
+_MOST_NAMES = 10_000
+"""How many names one list holds (guess: half a megabyte)."""
 
 
 class Stores:
@@ -45,6 +49,47 @@ class Stores:
         if found is None or (self._private and found.is_relative_to(self._private)):
             raise AccessError(f"{uri!r} does not exist or is inaccessible")
         return found
+
+    def names_in(self, place: str, pattern: str) -> list[str]:
+        """Return the names of files and folders (with `/` at the end) in a folder of a store, by name.
+
+        `place` is a store path, or the bare name of a store; `pattern` is a glob, or several with
+        commas between, whatever the case. What `locate` would refuse is left out: links that lead
+        outside, what is private, names that cannot be written in a path.
+
+        Raises InputError when the place is no folder, or more names match than are listed.
+        """
+        uri = place.strip().rstrip("/")
+        uri = f"/fileShares/{uri}" if _STORE_NAME.fullmatch(uri) else uri
+        wanted = [part.strip().lower() for part in re.split("[,;]", pattern) if part.strip()] or ["*"]
+        found: list[str] = []
+        with os.scandir(self._folder(uri)) as entries:
+            for entry in entries:
+                if any(fnmatchcase(entry.name.lower(), part) for part in wanted) and self._is_usable(uri, entry.name):
+                    found.append(f"{entry.name}/" if entry.is_dir() else entry.name)
+                if len(found) > _MOST_NAMES:
+                    raise InputError(f"{uri!r} holds more than {_MOST_NAMES} names that match; give a narrower filter")
+        return sorted(found)
+
+    def _folder(self, uri: str) -> Path:
+        """Return the folder of a store path, or the store's own."""
+        match = _URI.fullmatch(uri) if len(uri) <= _LONGEST_URI else None
+        folder = self._folders.get(match[2]) if match and match[3] is None else self.locate(uri)
+        if folder is None:
+            raise AccessError(f"{uri!r} does not exist or is inaccessible")
+        if not folder.is_dir():
+            raise InputError(f"{uri!r} is a file; name a folder, or the store itself")
+        return folder
+
+    def _is_usable(self, uri: str, name: str) -> bool:
+        # Bytes that are no text come as surrogates, which no answer can hold.
+        if _FORBIDDEN.search(name) or not name.isprintable():
+            return False
+        try:
+            self.locate(f"{uri}/{name}")
+        except InputError:
+            return False
+        return True
 
 
 def _check_store(name: str, folder: Path) -> None:
