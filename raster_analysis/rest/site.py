@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from types import MappingProxyType
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Match
 
 from raster_analysis.rest.access import Policy
+from raster_analysis.rest.dialect import Dialect
 from raster_analysis.rest.endpoint import Call, Desk, Endpoint
 from raster_analysis.rest.envelope import Refusal, refusal_of
 from raster_analysis.rest.urls import SERVICES, STATIC, Urls
@@ -30,15 +33,27 @@ def make_site(
     *,
     lifespan: Lifespan | None = None,
     middleware: Sequence[Middleware] = (),
+    dialects: Mapping[str, Dialect] = MappingProxyType({}),
 ) -> Starlette:
-    """Return the application. Its whole route table is `app.state.endpoints`: there is no other route."""
+    """Return the application. Its whole route table is `app.state.endpoints`: there is no other route.
+
+    Below each path in `dialects` that dialect tells of what is not there at all.
+    """
     every = (*_own_endpoints(desk.pages.urls), *endpoints)
 
     async def refuse(request: Request, error: Exception) -> Response:
+        dialect = next((spoken for root, spoken in dialects.items() if _is_below(root, request)), None)
+        if dialect:
+            response = desk.refuse(request, None, _without_status(error), dialect=dialect)
+            if response.status_code == 405:
+                response.headers["allow"] = ", ".join(_allowed(request))
+            return response
         if not request.url.path.startswith(_WITH_ENVELOPES):
             status = error.status_code if isinstance(error, HTTPException) else 500
             return PlainTextResponse("not found\n" if status == 404 else "error\n", status)
-        return desk.refuse(request, request.query_params, _without_status(error))
+        # The form of a POST is not read for a route that is not there: browsers say what they want in a header.
+        wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
+        return desk.refuse(request, {"f": wanted, **request.query_params}, _without_status(error))
 
     app = Starlette(
         routes=[desk.route(endpoint) for endpoint in every],
@@ -50,6 +65,17 @@ def make_site(
     app.router.redirect_slashes = False
     app.state.endpoints = every
     return app
+
+
+def _is_below(root: str, request: Request) -> bool:
+    path = request.url.path
+    return path == root or path.startswith(f"{root}/")
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of a path, whichever endpoints serve them."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in route.methods})
 
 
 def _own_endpoints(urls: Urls) -> list[Endpoint]:
