@@ -99,9 +99,33 @@ class DataReference(_Composite):
 
     @model_validator(mode="after")
     def _names_something(self) -> DataReference:
-        if not (self.item_id or self.url or self.uri or self.upload_ids):
+        if not self._is_named:
             raise ValueError("give one of itemId, url, uri or itemIds")
         return self
+
+    @property
+    def _is_named(self) -> bool:
+        return bool(self.item_id or self.url or self.uri or self.upload_ids)
+
+
+class FeatureReference(DataReference):
+    """Features named by item id, URL (of a layer, with its index) or path, or written out."""
+
+    filter: str = ""
+    """Which of them: a where clause over their fields."""
+    collection: dict[str, JsonValue] | None = None
+    """An Esri feature set, a feature collection or GeoJSON; then nothing is named."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_a_collection(cls, value: object) -> object:
+        if isinstance(value, dict) and value and not {"itemId", "url", "uri", "itemIds", "collection"} & value.keys():
+            return {"collection": value}
+        return value
+
+    @property
+    def _is_named(self) -> bool:
+        return self.collection is not None or super()._is_named
 
 
 class ModelReference(_Composite):
@@ -289,7 +313,7 @@ def _context_object(value: object) -> object:
 
 
 RasterInput = Annotated[DataReference, BeforeValidator(parse_composite)]
-FeatureInput = Annotated[DataReference, BeforeValidator(parse_composite)]
+FeatureInput = Annotated[FeatureReference, BeforeValidator(parse_composite)]
 ModelInput = Annotated[ModelReference, BeforeValidator(parse_composite)]
 OutputName = Annotated[
     OutputTarget,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import JsonValue
 
 from raster_analysis.detections import Detections
 from raster_analysis.grid import Grid, Window
@@ -147,11 +148,51 @@ class Rasters(Protocol):
         """Write a verified COG with overviews, colormap and attribute table from blocks that cover the grid."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted of an image service of another server."""
+
+    name: str
+    """For the file; the same for the same parameter of a job."""
+    processing: ProcessingContext
+    pixels: bool = True
+    """False: only where its cells lie, for cell sizes and snap rasters."""
+
+
+class Images(Protocol):
+    """Image services of other servers, as local rasters."""
+
+    def fetch(self, handle: Handle, wanted: Wanted, folder: Path, report: Reporter) -> Handle:
+        """Return the handle of a local copy of the part that is processed; what is there already is not fetched again.
+
+        Raises InputError when the service cannot be read, BudgetError when the part is too large.
+        """
+
+
+FeatureSource = Handle | dict[str, JsonValue]
+"""A vector file, or features written out: an Esri feature set, a feature collection or GeoJSON."""
+
+
 class Features(Protocol):
-    """Vector features out."""
+    """Vector features in and out."""
+
+    def read(self, source: FeatureSource, where: str = "") -> FeatureTable:
+        """Return all features, in the source's order; raises InputError when they cannot be read.
+
+        `where` is a clause of a user; it is parsed before anything sees it.
+        """
+
+    def read_parts(self, source: FeatureSource, where: str = "", *, size: int = 50_000) -> Iterator[FeatureTable]:
+        """Yield the same features in the same order, at most `size` at a time; at least one part, perhaps empty."""
 
     def write(self, path: Path, table: FeatureTable) -> None:
-        """Write features in the format that the suffix names; nothing is left behind on an error."""
+        """Write features in the format that the suffix names; nothing is left behind on an error.
+
+        Polygons are mended, those without an area are left out.
+        """
+
+    def write_parts(self, path: Path, parts: Iterable[FeatureTable]) -> None:
+        """Write features as they are and all of them, part by part; the parts have the same columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +200,24 @@ class FeatureTable:
     """Features as columns."""
 
     geometries: npt.NDArray[np.object_]
-    """`(n,)` shapely geometries in `crs`."""
+    """`(n,)` shapely geometries in `crs`; None where a feature has no place."""
     crs: str | None
     columns: dict[str, npt.NDArray[np.generic] | Sequence[str]]
+    """Whole numbers with nulls among them are masked arrays; text is of type object, null is None."""
     layer: str
-    geometry_type: Literal["Polygon", "MultiPolygon"] = "Polygon"
+    geometry_type: str = "Polygon"
+    """OGR's name for what the geometries are: Point, MultiPolygon, LineString Z; Unknown for a mixture."""
+    ids: npt.NDArray[np.int64] | None = None
+    """The ids that the features have in their source, when they have any."""
+
+    def take(self, index: slice | npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> FeatureTable:
+        """Return the features at `index`, in that order."""
+        columns: dict[str, npt.NDArray[np.generic] | Sequence[str]] = {
+            name: np.asanyarray(values, None if isinstance(values, np.ndarray) else object)[index]
+            for name, values in self.columns.items()
+        }
+        ids = None if self.ids is None else self.ids[index]
+        return replace(self, geometries=self.geometries[index], columns=columns, ids=ids)
 
 
 class Model(Protocol):

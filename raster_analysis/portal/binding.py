@@ -156,6 +156,8 @@ class Binder:
 
 def _asked(tool: Tool[Any], parameters: Parameters) -> Iterator[Asked]:
     for info, value in _values(tool, parameters):
+        if isinstance(value, FeatureReference) and value.collection is not None:
+            continue  # written out: there is nothing to find
         if info.kind in _INPUTS and value is not None:
             yield Asked(info.name, info.kind, value)
         elif info.kind is Kind.CONTEXT and isinstance(value, ProcessingContext):

@@ -82,12 +82,12 @@ def _geometries(document: Any) -> Iterator[BaseGeometry]:
         yield from _geometries(document["geometry"]) if document["geometry"] else ()
         return
     try:
-        yield _area_of_rings(document["rings"]) if "rings" in document else shapely.geometry.shape(document)
+        yield area_of_rings(document["rings"]) if "rings" in document else shapely.geometry.shape(document)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, shapely.errors.ShapelyError) as error:
         raise InputError(f"the context's mask is no GeoJSON or Esri JSON polygon: {error}") from error
 
 
-def _area_of_rings(rings: Any) -> BaseGeometry:
+def area_of_rings(rings: Any) -> BaseGeometry:
     """Return the area inside an odd number of rings: Esri JSON mixes shells and holes."""
     lines = shapely.MultiLineString([[point[:2] for point in ring] for ring in rings])
     return shapely.build_area(shapely.node(lines))
