@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from raster_analysis.errors import JobError
 from raster_analysis.handle import Handle
 from raster_analysis.question import Answerer, Content, Question
+from raster_analysis.rasters.gdal_log import quiet_gdal
 from raster_analysis.rasters.image_questions import (
     answer_facts,
     answer_frame,
@@ -34,6 +35,7 @@ FUNCTIONS: Mapping[str, Function] = {
 
 def open_answerer() -> Answerer:
     """Return what answers a reader's questions."""
+    quiet_gdal()
     return answer
 
 

@@ -30,6 +30,14 @@ class _Recorder(logging.Handler):
             self.messages.append(message)
 
 
+def quiet_gdal() -> None:
+    """Keep out of a process's log what these libraries say of normal work; their errors are raised anyway."""
+    for name in ("rasterio", "pyogrio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # One line for each driver that is to be left out and that this build never had: some 170.
+    logging.getLogger("rasterio._env").setLevel(logging.ERROR)
+
+
 @contextmanager
 def gdal_errors_raise(what: str) -> Iterator[None]:
     """Raise OutputError at the end of the block when GDAL signalled an error within it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import PLACE, UTM, MakeRaster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
@@ -24,6 +24,11 @@ from raster_analysis.rasters.image_questions import answer_facts, answer_image, 
 from raster_analysis.rasters.image_statistics import find_statistics
 from raster_analysis.rasters.reference import from_name
 from raster_analysis.rasters.resampling import project_points
+
+UTM = "EPSG:32616"
+PLACE = Affine(2.0, 0, 500_000, 0, -2.0, 4_000_000)
+
+MakeRaster = Callable[..., Handle]
 
 
 def frame(bounds: tuple[float, ...], width: int, height: int, **more: Any) -> dict[str, Any]:
