@@ -38,7 +38,7 @@ from raster_analysis.question import Readers
 from raster_analysis.rasters.gdal_environment import GDAL_ENVIRONMENT
 from raster_analysis.rasters.service_hosts import ServiceHosts
 from raster_analysis.rest.certificate import CertificateFiles, ensure_certificate
-from raster_analysis.rest.data_stores import DataStores
+from raster_analysis.rest.connections import Connections, count_affordable, protocol_class
 from raster_analysis.rest.data_stores import DataStores
 from raster_analysis.rest.directory import Directory
 from raster_analysis.rest.doors import Doors
@@ -183,7 +183,6 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         Directory(urls, portal.items, portal.services),
         Home(portal, urls),
         DataStores(portal.stores),
-        DataStores(portal.stores),
         ToolboxInfo(),
         UploadRoutes(portal.input_uploads, portal.uploads.limit),
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls, lambda job: _input_of(rooms, job)),
@@ -233,6 +232,7 @@ def make_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=5,
+        http=protocol_class(Connections(count_affordable())),
     )
 
 
