@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyogrio
+import pyproj
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
-from rasterio.crs import CRS
 
 from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
 from raster_analysis.layers.feature_parquet import read_parquet
 from raster_analysis.layers.field import Field, FieldKind, quote_name
 from raster_analysis.layers.where import names_of, parse_where
-from raster_analysis.rasters.reference import to_wkt
 from raster_analysis.seams import FeatureTable
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ def _read(handle: Handle, **choice: Any) -> FeatureTable:
     return FeatureTable(
         # What cannot be parsed becomes a feature without a place; its attributes stay.
         geometries=np.asarray(shapely.from_wkb(wkb, on_invalid="ignore"), object),
-        crs=to_wkt(CRS.from_user_input(meta["crs"])) if meta["crs"] else None,
+        crs=pyproj.CRS.from_user_input(meta["crs"]).to_wkt() if meta["crs"] else None,
         columns=columns,
         layer=handle.title,
         geometry_type=str(meta["geometry_type"]),

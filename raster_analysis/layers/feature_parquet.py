@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import shapely
-from rasterio.crs import CRS
 
 from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
-from raster_analysis.rasters.reference import LONGITUDE_LATITUDE, from_name, to_wkt
+from raster_analysis.rasters.reference import LONGITUDE_LATITUDE, from_name
 from raster_analysis.seams import FeatureTable
 
 
@@ -57,7 +56,7 @@ def _geometry_of(metadata: dict[bytes, bytes], handle: Handle) -> tuple[str, str
     crs = column.get("crs", LONGITUDE_LATITUDE)
     if crs is None or crs == LONGITUDE_LATITUDE:
         return name, from_name(crs) if crs else None
-    return name, to_wkt(CRS.from_wkt(pyproj.CRS.from_user_input(crs).to_wkt()))
+    return name, pyproj.CRS.from_user_input(crs).to_wkt()
 
 
 def _table(batch: Any, geometry: str, crs: str | None, handle: Handle) -> FeatureTable:
