@@ -12,7 +12,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from raster_analysis.errors import InvalidToken, NotPermitted, TokenRequired
-from raster_analysis.portal.users import User
+from raster_analysis.portal.users import User, require_publisher
 from raster_analysis.rest.envelope import Refusal
 
 SESSION_COOKIE = "raster_analysis_session"
@@ -27,6 +27,8 @@ class Policy(StrEnum):
     ANYONE = "anyone"
     """The answer depends on the user, if there is one; a bad token is refused."""
     USER = "user"
+    PUBLISHER = "publisher"
+    """A user who may add content and run tools; a viewer may not."""
     ADMINISTRATOR = "administrator"
 
 
@@ -78,6 +80,8 @@ def admit(policy: Policy, credentials: Credentials, identities: Identities) -> U
         return user
     if user is None:
         raise TokenRequired("Token Required")
+    if policy is Policy.PUBLISHER:
+        require_publisher(user)
     if policy is Policy.ADMINISTRATOR and not user.is_administrator:
         raise NotPermitted("This is for administrators only.")
     return user

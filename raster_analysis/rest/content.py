@@ -67,8 +67,8 @@ class Content:
         ]
         for place in PLACES:
             routes += [
-                Endpoint(f"{place}/createService", self.create_service, Policy.USER, changes=True),
-                Endpoint(f"{place}/addItem", self.add_item, Policy.USER, changes=True, limit=limit),
+                Endpoint(f"{place}/createService", self.create_service, Policy.PUBLISHER, changes=True),
+                Endpoint(f"{place}/addItem", self.add_item, Policy.PUBLISHER, changes=True, limit=limit),
             ]
         for item in OWN_ITEMS:
             routes += [

@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from raster_analysis.errors import AccessError
 from raster_analysis.portal.stores import Stores
-from raster_analysis.portal.users import require_publisher
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.formats import Answer
@@ -30,33 +29,29 @@ class DataStores:
     def endpoints(self) -> list[Endpoint]:
         """Return the routes."""
         return [
-            Endpoint(_ADMIN, self.admin, Policy.USER),
-            Endpoint(_DATA, self.data, Policy.USER),
-            Endpoint(f"{_DATA}/config", self.config, Policy.USER),
-            Endpoint(f"{_DATA}/findItems", self.find, Policy.USER),
-            Endpoint(f"{_DATA}/items", self.items, Policy.USER),
-            Endpoint(f"{_DATA}/items/{{root}}", self.item, Policy.USER),
-            Endpoint(f"{_DATA}/items/{{root}}/{{name}}", self.item, Policy.USER),
+            Endpoint(_ADMIN, self.admin, Policy.PUBLISHER),
+            Endpoint(_DATA, self.data, Policy.PUBLISHER),
+            Endpoint(f"{_DATA}/config", self.config, Policy.PUBLISHER),
+            Endpoint(f"{_DATA}/findItems", self.find, Policy.PUBLISHER),
+            Endpoint(f"{_DATA}/items", self.items, Policy.PUBLISHER),
+            Endpoint(f"{_DATA}/items/{{root}}", self.item, Policy.PUBLISHER),
+            Endpoint(f"{_DATA}/items/{{root}}/{{name}}", self.item, Policy.PUBLISHER),
         ]
 
-    def admin(self, call: Call) -> Answer:
+    def admin(self, _call: Call) -> Answer:
         """Tell what there is to read."""
-        require_publisher(call.user)
         return Answer({"currentVersion": CURRENT_VERSION, "fullVersion": f"{CURRENT_VERSION}.0", "resources": ["data"]})
 
-    def data(self, call: Call) -> Answer:
+    def data(self, _call: Call) -> Answer:
         """Tell what there is to read about stores."""
-        require_publisher(call.user)
         return Answer({"resources": ["items", "config"], "operations": ["findItems"]})
 
-    def config(self, call: Call) -> Answer:
+    def config(self, _call: Call) -> Answer:
         """Tell how data is treated: it is read where it lies."""
-        require_publisher(call.user)
         return Answer({"datastoreConfig": {"blockDataCopy": "false"}})
 
     def find(self, call: Call) -> Answer:
         """List the stores below a path, all of them when none is given."""
-        require_publisher(call.user)
         wanted = (call.fields.get("parentPath") or call.fields.get("ancestorPath") or "").rstrip("/")
         types = {text.strip() for text in call.fields.get("types", "").split(",") if text.strip()}
         found: list[JsonValue] = [
@@ -67,14 +62,12 @@ class DataStores:
         ]
         return Answer({"items": found})
 
-    def items(self, call: Call) -> Answer:
+    def items(self, _call: Call) -> Answer:
         """List the kinds of store."""
-        require_publisher(call.user)
         return Answer({"rootItems": [*_ROOTS]})
 
     def item(self, call: Call) -> Answer:
         """Describe a kind of store, or one store."""
-        require_publisher(call.user)
         root, name = f"/{call.path['root']}", call.path.get("name")
         if root not in _ROOTS or (name is not None and name not in self._stores.names):
             raise AccessError("Data item does not exist or is inaccessible.")

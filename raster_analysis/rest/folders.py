@@ -29,7 +29,7 @@ class FolderRoutes:
         """Return the routes; `{folder}` takes any word, so that the others come first."""
         folder = f"{HOME}/{{folder}}"
         return [
-            Endpoint(f"{HOME}/createFolder", self.create, Policy.USER, changes=True),
+            Endpoint(f"{HOME}/createFolder", self.create, Policy.PUBLISHER, changes=True),
             Endpoint(f"{HOME}/moveItems", self.move_items, Policy.USER, changes=True),
             *(Endpoint(f"{item}/move", self.move, Policy.USER, changes=True) for item in OWN_ITEMS),
             Endpoint(f"{folder}/delete", self.delete, Policy.USER, changes=True),

@@ -25,8 +25,8 @@ class ItemParts:
         limit, routes = self._portal.uploads.limit, []
         for item in OWN_ITEMS:
             routes += [
-                Endpoint(f"{item}/addPart", self.add_part, Policy.USER, changes=True, limit=limit),
-                Endpoint(f"{item}/commit", self.commit, Policy.USER, changes=True),
+                Endpoint(f"{item}/addPart", self.add_part, Policy.PUBLISHER, changes=True, limit=limit),
+                Endpoint(f"{item}/commit", self.commit, Policy.PUBLISHER, changes=True),
                 Endpoint(f"{item}/status", self.status, Policy.USER),
             ]
         return routes

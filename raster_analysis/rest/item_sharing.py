@@ -10,7 +10,7 @@ from raster_analysis.errors import InputError
 from raster_analysis.portal.item import Access
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.search import LARGEST_PAGE
-from raster_analysis.portal.users import User, require_publisher
+from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.content_paths import HOME, ITEM, OWN_ITEMS
 from raster_analysis.rest.endpoint import Call, Endpoint
@@ -29,12 +29,12 @@ class ItemSharing:
     def endpoints(self) -> list[Endpoint]:
         """Return the routes."""
         routes = [
-            Endpoint(f"{HOME}/shareItems", self.share_items, Policy.USER, changes=True),
+            Endpoint(f"{HOME}/shareItems", self.share_items, Policy.PUBLISHER, changes=True),
             Endpoint(f"{HOME}/unshareItems", self.unshare_items, Policy.USER, changes=True),
         ]
         for item in (ITEM, *OWN_ITEMS):
             routes += [
-                Endpoint(f"{item}/share", self.share, Policy.USER, changes=True),
+                Endpoint(f"{item}/share", self.share, Policy.PUBLISHER, changes=True),
                 Endpoint(f"{item}/unshare", self.unshare, Policy.USER, changes=True),
             ]
         return routes
@@ -66,7 +66,6 @@ class ItemSharing:
     def _share(self, item_id: str, user: User, fields: Mapping[str, str]) -> None:
         access = _access(fields)
         self._portal.items.get_own(item_id, user)
-        require_publisher(user)
         if access is not None:
             self._portal.items.change(item_id, user, {"access": access})
 

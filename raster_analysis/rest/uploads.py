@@ -29,12 +29,12 @@ class UploadRoutes:
         upload, limit = f"{_ROOT}/{{id}}", self._limit
         return [
             Endpoint(_ROOT, self.root, Policy.USER),
-            Endpoint(f"{_ROOT}/upload", self.upload, Policy.USER, changes=True, limit=limit),
-            Endpoint(f"{_ROOT}/register", self.register, Policy.USER, changes=True),
+            Endpoint(f"{_ROOT}/upload", self.upload, Policy.PUBLISHER, changes=True, limit=limit),
+            Endpoint(f"{_ROOT}/register", self.register, Policy.PUBLISHER, changes=True),
             Endpoint(upload, self.show, Policy.USER),
-            Endpoint(f"{upload}/uploadPart", self.add_part, Policy.USER, changes=True, limit=limit),
+            Endpoint(f"{upload}/uploadPart", self.add_part, Policy.PUBLISHER, changes=True, limit=limit),
             Endpoint(f"{upload}/parts", self.parts, Policy.USER),
-            Endpoint(f"{upload}/commit", self.commit, Policy.USER, changes=True),
+            Endpoint(f"{upload}/commit", self.commit, Policy.PUBLISHER, changes=True),
             Endpoint(f"{upload}/delete", self.delete, Policy.USER, changes=True),
         ]
 

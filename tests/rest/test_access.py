@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -14,8 +15,10 @@ from raster_analysis.app import Rooms
 from raster_analysis.errors import BadCredentials
 from raster_analysis.rest.access import SESSION_COOKIE, Policy
 from raster_analysis.rest.endpoint import Endpoint
+from raster_analysis.rest.routes import routes_table
 
 TOOLBOX = "/arcgis/rest/services/System/RasterAnalysisTools/GPServer"
+SIGNED_IN = (Policy.USER, Policy.PUBLISHER, Policy.ADMINISTRATOR)
 PASSWORD = "correct horse battery"
 
 
@@ -43,17 +46,48 @@ def test_every_route_without_a_token_answers_by_its_policy(client: TestClient, m
 
         assert answer.status_code in (200, 302, 303), endpoint.path
         assert "www-authenticate" not in answer.headers
-        if endpoint.policy in (Policy.USER, Policy.ADMINISTRATOR):
+        if endpoint.policy in SIGNED_IN:
             assert code == 499, endpoint.path
             assert answer.json()["error"]["message"] == "Token Required"
         else:
             assert code not in (498, 499), endpoint.path
 
 
+def test_the_page_of_routes_is_up_to_date(client: TestClient) -> None:
+    page = Path(__file__).parents[2] / "docs" / "routes.md"
+    assert page.read_text() == routes_table(endpoints(client)), "run python tests/rest/write_routes.py"
+
+
+def test_a_viewer_is_refused_where_publishers_are_wanted(client: TestClient, token: dict[str, str]) -> None:
+    wanted = [endpoint for endpoint in endpoints(client) if endpoint.policy in (Policy.PUBLISHER, Policy.ADMINISTRATOR)]
+    assert wanted
+    for endpoint in wanted:
+        url = re.sub(r"\{[^}]*\}", "x", endpoint.path)
+        answer = client.request(endpoint.methods[0], url, params={"f": "json", "token": token["bob"]})
+        assert answer.json()["error"]["code"] == 403, endpoint.path
+
+
+def test_every_route_of_the_portal_is_at_the_root_too(client: TestClient) -> None:
+    routes = {(endpoint.path, endpoint.policy, endpoint.changes) for endpoint in endpoints(client)}
+    below = {route for route in routes if route[0].startswith("/portal/sharing")}
+    assert below
+    assert {(path.removeprefix("/portal"), *rest) for path, *rest in below} <= routes
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_route_tells_more_to_a_token_that_is_not_valid(client: TestClient, method: str) -> None:
+    for endpoint in endpoints(client):
+        if method not in endpoint.methods or endpoint.policy is Policy.OPEN:
+            continue
+        url = re.sub(r"\{[^}]*\}", "x", endpoint.path)
+        answer = client.request(method, url, params={"f": "json", "token": "x"})
+        assert answer.json()["error"] == {"code": 498, "message": "Invalid Token.", "details": []}, endpoint.path
+
+
 def test_no_route_changes_anything_without_a_user(client: TestClient) -> None:
     for endpoint in endpoints(client):
         if endpoint.changes and not endpoint.path.endswith("/logout"):
-            assert endpoint.policy in (Policy.USER, Policy.ADMINISTRATOR), endpoint.path
+            assert endpoint.policy in SIGNED_IN, endpoint.path
 
 
 @pytest.mark.parametrize("way", ["x-esri-authorization", "authorization", "query", "form"])

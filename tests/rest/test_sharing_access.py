@@ -104,11 +104,11 @@ def test_only_owner_and_administrator_share(
 ) -> None:
     item_id = as_alice.add("Not yours to share")
     share(as_alice, item_id, org="true")
-    for other in (as_carol, as_bob):
-        for path in (f"{MINE}/items/{item_id}/share", f"{CONTENT}/items/{item_id}/share"):
-            assert other.error(path, everyone="true") == (400, INACCESSIBLE)
-        told = other(f"{CONTENT}/users/carol/shareItems", items=item_id, everyone="true")["results"][0]
-        assert (told["success"], told["error"]["message"]) == (False, INACCESSIBLE)
+    for path in (f"{MINE}/items/{item_id}/share", f"{CONTENT}/items/{item_id}/share"):
+        assert as_carol.error(path, everyone="true") == (400, INACCESSIBLE)
+        assert as_bob.error(path, everyone="true")[0] == 403
+    told = as_carol(f"{CONTENT}/users/carol/shareItems", items=item_id, everyone="true")["results"][0]
+    assert (told["success"], told["error"]["message"]) == (False, INACCESSIBLE)
     assert nobody.error(f"{CONTENT}/items/{item_id}/share", everyone="true")[0] == 499
     assert as_alice(f"{CONTENT}/items/{item_id}")["access"] == "org"
     assert share(as_admin, item_id, everyone="true")["notSharedWith"] == []
