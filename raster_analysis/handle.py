@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,15 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """An image service of another server that the administrator allows; fetched before it is read."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    """What the user sent along for that server; for nobody else, and for no log."""
+
+
+@dataclass(frozen=True, slots=True)
 class Handle:
     """A safe reference to one local file or folder, made by a resolver and never by a user's text.
 
@@ -39,17 +48,19 @@ class Handle:
     driver: str | None = None
     stamp: Stamp | None = None
     digest: str | None = None
+    installed: bool = False
+    """Of a package: whether it is installed (contract 8.1)."""
     members: tuple[Handle, ...] = ()
     """The rasters that stand for one together; then nothing lies at `path`."""
     join: Literal["mosaic", "stack"] | None = None
     """How they do: side by side, where the first valid pixel wins, or one's bands after the other's."""
+    remote: RemoteImage | None = None
+    """Where the pixels are as long as they were not fetched; then nothing lies at `path` either."""
 
     def verify_unchanged(self) -> None:
         """Raise InputChanged when the file, or one of several, is not the one that was resolved."""
         for member in self.members:
             member.verify_unchanged()
-    installed: bool = False
-    """Of a package: whether it is installed (contract 8.1)."""
         if self.stamp is None:
             return
         path = Path(self.path)

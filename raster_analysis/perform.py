@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
-from raster_analysis.errors import JobError
-from raster_analysis.seams import Level, Reporter
+from raster_analysis.errors import JobError, RasterError
+from raster_analysis.seams import Level, Reporter, Wanted
 from raster_analysis.task import Done, Phase, Task
-from raster_analysis.tool import Context, Output, Tool
+from raster_analysis.tool import Context, Output, Parameters, Tool
 
 T = TypeVar("T")
+_PLACES = ("context.cellSize", "context.snapRaster")
+"""Rasters of which only the place of the cells is wanted."""
 
 
 def perform(task: Task, tools: Mapping[str, Tool[Any]], context: Context) -> Done:
@@ -23,6 +25,7 @@ def perform(task: Task, tools: Mapping[str, Tool[Any]], context: Context) -> Don
     # Before every task, not once a job: a block read from a replaced file would not fit its neighbours.
     for handle in context.handles.values():
         handle.verify_unchanged()
+    context = _with_images(tool, parameters, context)
     if task.phase is Phase.RUN and tool.run:
         return Done(outputs=tool.run(parameters, context))
     if task.phase is Phase.PLAN and tool.plan:
@@ -33,6 +36,25 @@ def perform(task: Task, tools: Mapping[str, Tool[Any]], context: Context) -> Don
     if task.phase is Phase.FINISH and tool.finish:
         return Done(outputs=tool.finish(plan, task.results, parameters, context))
     raise JobError(f"tool {tool.name} has nothing to do in phase {task.phase.value}")
+
+
+def _with_images(tool: Tool[Any], parameters: Parameters, context: Context) -> Context:
+    """Return the context with a local copy for each image service of another server.
+
+    It lies beside the folders of the claims, so that another claim of the job finds what was fetched before.
+    """
+    remote = {name: handle for name, handle in context.handles.items() if handle.remote}
+    if not remote:
+        return context
+    if context.images is None:
+        raise RasterError(f"{next(iter(remote))}: image services of other servers cannot be read here")
+    folder = context.folder.parent / "inputs"
+    processing = tool.processing(parameters)
+    local = {
+        name: context.images.fetch(handle, Wanted(name, processing, pixels=name not in _PLACES), folder, context.report)
+        for name, handle in remote.items()
+    }
+    return replace(context, handles={**context.handles, **local})
 
 
 def perform_all(tool: Tool[Any], form: dict[str, JsonValue], context: Context) -> tuple[Output, ...]:

@@ -173,6 +173,10 @@ FeatureSource = Handle | dict[str, JsonValue]
 """A vector file, or features written out: an Esri feature set, a feature collection or GeoJSON."""
 
 
+Columns = Mapping[str, npt.NDArray[np.generic] | Sequence[str]]
+"""Values by the name of their field."""
+
+
 class Features(Protocol):
     """Vector features in and out."""
 
@@ -193,6 +197,9 @@ class Features(Protocol):
 
     def write_parts(self, path: Path, parts: Iterable[FeatureTable]) -> None:
         """Write features as they are and all of them, part by part; the parts have the same columns."""
+
+    def write_rows(self, path: Path, layer: str, columns: Columns) -> None:
+        """Write a table without geometries, as a GeoPackage; NaN becomes null."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import ByteSize, Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ImageHost = Annotated[str, Field(pattern=r"^(https?://)?[A-Za-z0-9.\[\]:-]+/?$", max_length=300)]
 
 
 class Settings(BaseSettings):
@@ -32,6 +34,13 @@ class Settings(BaseSettings):
     portal_name: str = "Raster Analysis"
     stores: dict[str, Path] = Field(default_factory=dict)
     """Folders that requests may name: `/fileShares/<name>/...`; in the environment a JSON object."""
+
+    image_hosts: tuple[ImageHost, ...] = ()
+    """Other servers whose image services jobs may read: `host`, `host:port` (TLS) or `http://host:port`."""
+    private_image_hosts: tuple[ImageHost, ...] = ()
+    """The same for servers with addresses of a private network or of this machine."""
+    image_limit: ByteSize = ByteSize(4 * 1024**3)
+    """Most pixels, in bytes, that a job may fetch of one such service."""
 
     slots: int = Field(default=1, ge=0)
     """Worker processes besides those of `gpus`."""

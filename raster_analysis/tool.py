@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from raster_analysis.errors import ParameterError
 from raster_analysis.grid import Window
 from raster_analysis.handle import Handle
-from raster_analysis.inputs import with_environment
-from raster_analysis.seams import Features, Models, Rasters, Reporter
+from raster_analysis.inputs import ProcessingContext, with_environment
+from raster_analysis.seams import Features, Images, Models, Rasters, Reporter
 
 
 class Kind(StrEnum):
@@ -68,6 +68,8 @@ class OutputInfo:
     help: str
     source: str | None = None
     """The parameter that names where it goes."""
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of a value, for dialects that tell it; None: any JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Context:
     """Bytes that one slot may use above the loaded model."""
     threads: int = 0
     """CPU threads that a network may use; 0: all cores."""
+    images: Images | None = None
+    """Image services of other servers; None: none may be read."""
     result: Path | None = None
     """The file that the result is to become; None: one in the job's folder. Never a text of a remote user."""
 
@@ -189,6 +193,11 @@ class Tool(Generic[P]):
                 context = with_environment(given.get(info.name), given)
                 return {**given, info.name: context} if context is not None else given
         return given
+
+    def processing(self, parameters: P) -> ProcessingContext:
+        """Return the context among the parameters, an empty one for tools that take none."""
+        values = (getattr(parameters, name) for name in type(parameters).model_fields)
+        return next((value for value in values if isinstance(value, ProcessingContext)), ProcessingContext())
 
     def describe(self) -> tuple[ParameterInfo, ...]:
         """Return the input parameters in order."""

@@ -5,7 +5,6 @@ The server's is `app.py`, which imports neither torch nor GDAL; it knows this on
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,11 @@ from pathlib import Path
 from raster_analysis.layers.features import OgrFeatures
 from raster_analysis.models.load import PackageModels
 from raster_analysis.perform import perform
+from raster_analysis.rasters.fetching import ImageServices
+from raster_analysis.rasters.gdal_log import quiet_gdal
+from raster_analysis.rasters.service_hosts import ServiceHosts
 from raster_analysis.rasters.source import GdalRasters
-from raster_analysis.seams import Features, Models, Rasters, Reporter
+from raster_analysis.seams import Features, Images, Models, Rasters, Reporter
 from raster_analysis.settings import Settings
 from raster_analysis.task import Done, Task
 from raster_analysis.tool import Context
@@ -31,6 +33,7 @@ class Bench:
     memory_limit: int
     threads: int = 0
     """CPU threads of a network; 0: all cores."""
+    images: Images | None = None
 
     def run(self, task: Task, report: Reporter) -> Done:
         """Run one task in the job's folder."""
@@ -43,26 +46,21 @@ class Bench:
             features=self.features,
             memory_limit=self.memory_limit,
             threads=self.threads,
+            images=self.images,
         )
         return perform(task, TOOLS, context)
 
 
 def open_bench() -> Callable[[Task, Reporter], Done]:
     """Return what runs a slot's tasks; settings come from the environment, as in the server."""
-    _quiet_gdal()
+    quiet_gdal()
     settings = Settings()
     # The portal's own copies: a package that is described before it is published is unpacked once for both.
-    return make_bench(settings.memory_limit, settings.data / "packages", threads=settings.threads).run
+    hosts = ServiceHosts.of(settings.image_hosts, settings.private_image_hosts)
+    images = ImageServices(hosts, settings.image_limit)
+    return make_bench(settings.memory_limit, settings.data / "packages", threads=settings.threads, images=images).run
 
 
-def make_bench(memory_limit: int, packages: Path, *, threads: int = 0) -> Bench:
+def make_bench(memory_limit: int, packages: Path, *, threads: int = 0, images: Images | None = None) -> Bench:
     """Put the real implementations together; `packages` is where archives are unpacked."""
-    return Bench(GdalRasters(), PackageModels(packages), OgrFeatures(), memory_limit, threads)
-
-
-def _quiet_gdal() -> None:
-    """Keep out of the log what these libraries say of normal work; their errors are raised anyway."""
-    for name in ("rasterio", "pyogrio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # One line for each driver that is to be left out and that this build never had: some 170.
-    logging.getLogger("rasterio._env").setLevel(logging.ERROR)
+    return Bench(GdalRasters(), PackageModels(packages), OgrFeatures(), memory_limit, threads, images)

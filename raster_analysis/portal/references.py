@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from raster_analysis.errors import AccessError, InputError, InvalidToken
+from raster_analysis.handle import RemoteImage
 from raster_analysis.portal.input_uploads import InputUploads
 from raster_analysis.portal.item import Item
 from raster_analysis.portal.items import Items
@@ -16,6 +17,7 @@ from raster_analysis.portal.services import ServiceName, Services
 from raster_analysis.portal.stores import Stores
 from raster_analysis.portal.tokens import Tokens
 from raster_analysis.portal.users import User
+from raster_analysis.rasters.service_hosts import NO_HOSTS, ServiceHosts, read_service_url, read_url, token_of
 
 # With and without the portal's context (contract 2.1).
 _ITEM_PATH = re.compile(r"(?:/portal)?/sharing/rest/content/items/([0-9A-Za-z]+)(?:/data)?/?")
@@ -58,6 +60,7 @@ class References:
         stores: Stores,
         uploads: InputUploads,
         tokens: Tokens,
+        hosts: ServiceHosts = NO_HOSTS,
     ) -> None:
         self._base = urlsplit(base_url)
         self._items = items
@@ -65,6 +68,7 @@ class References:
         self._stores = stores
         self._uploads = uploads
         self._tokens = tokens
+        self._hosts = hosts
 
     def find(self, reference: Reference, user: User) -> Item | Path:
         """Return the item, or the file in a store or of an upload; raises InputError with what would be right."""
@@ -83,6 +87,15 @@ class References:
             raise InputError(f"itemIds names {len(reference.upload_ids)} uploads; give one")
         raise InputError("give one of itemId, url, uri or itemIds")
 
+    def find_remote(self, reference: Reference) -> RemoteImage | None:
+        """Return an image service of another server that the administrator allows; None for everything else."""
+        if reference.item_id or not reference.url or self._is_ours(_split(reference.url)):
+            return None
+        if not self._hosts.allow(read_url(reference.url)):
+            return None
+        url = read_service_url(reference.url)
+        return RemoteImage(url.text, token_of(url) or reference.service_token)
+
     def is_passed_on(self, reference: Reference, user: User) -> bool:
         """Tell whether it is a token in the reference, and not the user's own right, that opens it."""
         if reference.item_id or not reference.url:
@@ -100,7 +113,7 @@ class References:
         if not self._is_ours(parts):
             raise InputError(
                 f"url {without_query(url)!r} is on another server; "
-                "give an item or a service of this portal, or a store path"
+                "give an item or a service of this portal, a store path, or a service that the administrator allows"
             )
         path = parts.path.removeprefix(self._base.path.rstrip("/"))
         return self._find_path(path, parse_qs(parts.query), user)
