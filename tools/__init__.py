@@ -11,6 +11,7 @@ if __name__ != "raster_analysis.tools":
 
 from raster_analysis.tools import (
     classify_pixels_using_deep_learning,
+    compute_accuracyfor_object_detection,
     detect_change_using_deep_learning,
     detect_objects_using_deep_learning,
     install_deep_learning_model,
@@ -33,6 +34,7 @@ TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
             install_deep_learning_model,
             uninstall_deep_learning_model,
             list_datastore_content,
+            compute_accuracyfor_object_detection,
             detect_objects_using_deep_learning,
             classify_pixels_using_deep_learning,
             detect_change_using_deep_learning,

@@ -21,8 +21,9 @@ from raster_analysis.errors import InputError, OutputError
 from raster_analysis.handle import Handle
 from raster_analysis.layers.feature_file import read_file_parts, split_table
 from raster_analysis.layers.feature_set import read_feature_set
+from raster_analysis.layers.rows import write_rows
 from raster_analysis.rasters.staging import disk_errors, staged
-from raster_analysis.seams import FeatureSource, FeatureTable
+from raster_analysis.seams import Columns, FeatureSource, FeatureTable
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,10 @@ class OgrFeatures:
             OutputError: the suffix is unknown, a table is not a table, or the disk refuses.
         """
         self._write(path, (_promote_all(_check(part)) for part in parts))
+
+    def write_rows(self, path: Path, layer: str, columns: Columns) -> None:
+        """Write a table without geometries, as a GeoPackage; NaN becomes null. See `layers.rows`."""
+        write_rows(path, layer, columns)
 
     def _write(self, path: Path, parts: Iterator[FeatureTable]) -> None:
         driver = DRIVERS.get(path.suffix.lower())

@@ -215,8 +215,9 @@ def test_a_model_is_a_package_item(portal: Portal, alice: User, raster_item: Ite
     )
 
 
-def test_a_definition_written_out_is_refused_with_the_way_out(portal: Portal, alice: User) -> None:
-    assert "publish the model" in faults(portal, alice, model={"Framework": "PyTorch", "ModelFile": "x.pth"})[0]
+def test_a_definition_written_out_without_its_file_is_refused_with_the_way_out(portal: Portal, alice: User) -> None:
+    told = faults(portal, alice, model={"Framework": "PyTorch", "ModelFile": "x.pth"})[0]
+    assert "/rasterStores/<store>/<path>, or an item" in told
 
 
 def test_a_viewer_runs_no_tool_that_adds_items(portal: Portal, vera: User, alice: User) -> None:

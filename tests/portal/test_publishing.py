@@ -204,3 +204,47 @@ def test_services_are_listed_for_those_who_can_read_them(portal: Portal, alice: 
 def test_unusable_service_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="not usable"):
         ServiceName(ServiceKind.FEATURES, name)
+
+
+def test_a_table_is_a_feature_service_of_its_own(portal: Portal, alice: User, result: Path) -> None:
+    published = publish(portal, alice, Output("out", "table", path=str(result)), outputName="scores")
+    item = item_of(portal, alice, published)
+    assert (item.type, published["out"]) == (
+        "Feature Service",
+        {"itemId": item.id, "url": f"{HOSTED}/scores/FeatureServer"},
+    )
+
+
+def test_a_report_is_a_document_that_is_downloaded(portal: Portal, alice: User, bob: User, tmp_path: Path) -> None:
+    path = tmp_path / "accuracy.html"
+    path.write_text("<p>good</p>")
+    report = Output("out", "report", path=str(path), statistics={"title": "Accuracy"})
+    published = publish(portal, alice, report, outputName="Report 1")
+    item = item_of(portal, alice, published)
+    assert published["out"] == {"itemId": item.id}
+    assert (item.type, item.title, item.name) == ("Document Link", "Report 1", "Report 1.html")
+    # The same name again is another report: nothing is lost, and nothing was asked to be replaced.
+    again = item_of(portal, alice, publish(portal, alice, report, "j2", outputName="Report 1"))
+    assert again.id != item.id
+    into = publish(portal, alice, report, "j3", outputName={"itemId": item.id, "name": "Report 1"})
+    assert item_of(portal, alice, into).id == item.id
+    with pytest.raises(AccessError):
+        publish(portal, bob, report, "j4", outputName={"itemId": item.id})
+
+
+def test_a_filled_service_is_replaced_for_those_who_name_its_item_and_never_for_its_name(
+    portal: Portal, alice: User, bob: User, result: Path, tmp_path: Path
+) -> None:
+    first = item_of(portal, alice, publish(portal, alice, features(result), outputName="trees"))
+    other = tmp_path / "job" / "other.gpkg"
+    other.write_bytes(b"others")
+    for job, name in (("j2", "trees"), ("j3", {"serviceProperties": {"name": "trees"}})):
+        second = item_of(portal, alice, publish(portal, alice, features(other), job, outputName=name))
+        assert second.id != first.id
+    target = {"serviceProperties": {"name": "trees"}, "itemProperties": {"itemId": first.id}}
+    replaced = item_of(portal, alice, publish(portal, alice, features(other), "j4", outputName=target))
+    data = portal.items.data_path(replaced)
+    assert data is not None
+    assert (replaced.id, data.read_bytes()) == (first.id, b"others")
+    with pytest.raises(AccessError):
+        publish(portal, bob, features(result), "j5", outputName=target)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,54 @@ def test_what_is_private_to_the_server_is_in_no_store(tmp_path: Path) -> None:
     for uri in ("all/data/items/hers.tif", "all/data", "all/link.tif", "inner/hers.tif"):
         with pytest.raises(AccessError):
             stores.locate(f"/fileShares/{uri}")
+
+
+def test_a_store_lists_what_can_be_named_in_it(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "sub").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "secret.tif").touch()
+    for name in ("b.tif", "A.TIF", "notes.txt", "sub/c.tif", "50%.tif", "a:b.tif"):
+        (root / name).touch()
+    (root / os.fsdecode(b"\xff.tif")).touch()
+    (root / "escape").symlink_to(outside)
+    (root / "escape.tif").symlink_to(outside / "secret.tif")
+    (root / "inside.tif").symlink_to(root / "b.tif")
+    stores = Stores({"images": root}, private=root / "data")
+    (root / "data").mkdir()
+    everything = ["A.TIF", "b.tif", "inside.tif", "notes.txt", "sub/"]
+    for place in ("images", "/fileShares/images", "/rasterStores/images/", " images "):
+        assert stores.names_in(place, "") == everything
+    assert stores.names_in("images", "*.tif") == ["A.TIF", "b.tif", "inside.tif"]
+    assert stores.names_in("images", "*.txt, s*") == ["notes.txt", "sub/"]
+    assert stores.names_in("/rasterStores/images/sub", "*") == ["c.tif"]
+    assert stores.names_in("/rasterStores/images/sub/", "*.png") == []
+    for name in everything:
+        assert stores.locate(f"/fileShares/images/{name}")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["", "other", "/fileShares/other", "/fileShares/images/..", "/fileShares/images/../..", "/etc", "../images", "/fileShares",
+     "/fileShares/images/escape", "/fileShares/images/b.tif", "/fileShares/images/missing", "/cloudStores/images", "images/sub"],
+)  # fmt: skip
+def test_no_other_place_is_listed(tmp_path: Path, place: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "b.tif").touch()
+    (root / "escape").symlink_to(tmp_path)
+    with pytest.raises(InputError) as refused:
+        Stores({"images": root}).names_in(place, "*")
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_list_without_end_is_refused_and_a_filter_makes_it_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raster_analysis.portal.stores._MOST_NAMES", 5)
+    for number in range(8):
+        (tmp_path / f"{number}.tif").touch()
+    stores = Stores({"images": tmp_path})
+    with pytest.raises(InputError, match="more than 5 names that match; give a narrower filter"):
+        stores.names_in("images", "*.tif")
+    assert stores.names_in("images", "3*") == ["3.tif"]

@@ -26,7 +26,8 @@ def test_each_file_is_one_tool_of_the_same_name():
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=lambda tool: tool.name)
 def test_a_tool_says_what_it_is_and_how_it_runs(tool):
     assert tool.help.endswith(".")
-    assert tool.title.replace(" ", "") == tool.name
+    # Without case: one task of the contract has a lower-case "for" in its name.
+    assert tool.title.replace(" ", "").lower() == tool.name.lower()
     assert tool.outputs
     assert all(info.help and not info.help.endswith(".") for info in tool.describe())
     assert all(output.source in (None, *(info.name for info in tool.describe())) for output in tool.outputs)
