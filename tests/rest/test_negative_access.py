@@ -49,7 +49,7 @@ def bad_tokens(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.mark.parametrize("way", ["header", "query", "form"])
 @pytest.mark.parametrize("which", ["expired", "revoked", "truncated", "longer", "none"])
-def test_a03_a_bad_token_is_498_and_in_no_log(
+def test_A03_a_bad_token_is_498_and_in_no_log(
     client: TestClient, bad_tokens: dict[str, str], which: str, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -63,7 +63,7 @@ def test_a03_a_bad_token_is_498_and_in_no_log(
     assert value == "None" or value not in "".join(our_lines(caplog))
 
 
-def test_a03_a_token_is_good_for_ten_minutes_more(rooms: Rooms, monkeypatch: pytest.MonkeyPatch, nobody: Asker) -> None:
+def test_A03_a_token_is_good_for_ten_minutes_more(rooms: Rooms, monkeypatch: pytest.MonkeyPatch, nobody: Asker) -> None:
     tokens = rooms.portal.tokens
     now = tokens._clock
     monkeypatch.setattr(tokens, "_clock", lambda: now() - GRACE_MS + 5000)
@@ -72,7 +72,7 @@ def test_a03_a_token_is_good_for_ten_minutes_more(rooms: Rooms, monkeypatch: pyt
     assert nobody(f"{SHARING}/community/self", token=value)["username"] == "alice"
 
 
-def test_a03_another_users_token_gives_that_users_rights_and_no_more(as_alice: Asker, as_carol: Asker) -> None:
+def test_A03_another_users_token_gives_that_users_rights_and_no_more(as_alice: Asker, as_carol: Asker) -> None:
     item_id = as_alice.add("Not carol's")
     assert as_carol(f"{SHARING}/portals/self")["user"]["username"] == "carol"
     assert as_carol.error(f"{CONTENT}/items/{item_id}") == (400, INACCESSIBLE)
@@ -80,7 +80,7 @@ def test_a03_another_users_token_gives_that_users_rights_and_no_more(as_alice: A
 
 
 @pytest.mark.parametrize("referer", ["http", "https://evil.example/page", ""])
-def test_a03_the_referer_neither_opens_nor_closes_anything(
+def test_A03_the_referer_neither_opens_nor_closes_anything(
     client: TestClient, alice: dict[str, str], referer: str
 ) -> None:
     headers = {"Referer": referer}
@@ -89,7 +89,7 @@ def test_a03_the_referer_neither_opens_nor_closes_anything(
     assert client.get(url, params={"f": "json"}, headers=alice | headers).json()["username"] == "alice"
 
 
-def test_a03_a_good_token_in_the_query_is_in_no_log_either(
+def test_A03_a_good_token_in_the_query_is_in_no_log_either(
     client: TestClient, rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -104,7 +104,7 @@ def test_a03_a_good_token_in_the_query_is_in_no_log_either(
 # --- A04: other people's things
 
 
-def test_a04_others_jobs_are_as_if_they_were_not_there(
+def test_A04_others_jobs_are_as_if_they_were_not_there(
     client: TestClient, rooms: Rooms, alice: dict[str, str], carol: dict[str, str]
 ) -> None:
     mine = Toolbox(client, rooms, alice)
@@ -118,7 +118,7 @@ def test_a04_others_jobs_are_as_if_they_were_not_there(
         assert "secret" not in answers[0]
 
 
-def test_a04_others_items_files_folders_and_uploads_are_as_if_they_were_not_there(
+def test_A04_others_items_files_folders_and_uploads_are_as_if_they_were_not_there(
     as_alice: Asker, as_carol: Asker
 ) -> None:
     picture = {"thumbnail": ("t.gif", b"GIF89a")}
@@ -150,7 +150,7 @@ def test_a04_others_items_files_folders_and_uploads_are_as_if_they_were_not_ther
     assert as_alice(f"{CONTENT}/items/{item_id}")["thumbnail"]
 
 
-def test_a04_a_service_that_is_not_shared_is_in_no_list(as_alice: Asker, as_carol: Asker, nobody: Asker) -> None:
+def test_A04_a_service_that_is_not_shared_is_in_no_list(as_alice: Asker, as_carol: Asker, nobody: Asker) -> None:
     service(as_alice, "a04_hidden")
     for other in (as_carol, nobody):
         assert "a04_hidden" not in json.dumps(other("/arcgis/rest/services/Hosted"))
@@ -165,7 +165,7 @@ def test_a04_a_service_that_is_not_shared_is_in_no_list(as_alice: Asker, as_caro
 
 
 @pytest.mark.parametrize("wanted", ["xml", "json5", "<script>", "x" * 5000])
-def test_a06_an_unknown_format_is_refused_in_words(client: TestClient, wanted: str) -> None:
+def test_A06_an_unknown_format_is_refused_in_words(client: TestClient, wanted: str) -> None:
     answer = client.get(f"{SHARING}/info", params={"f": wanted})
     assert (answer.status_code, answer.json()["error"]["code"]) == (200, 400)
     assert answer.headers["content-type"] == "application/json"
@@ -173,7 +173,7 @@ def test_a06_an_unknown_format_is_refused_in_words(client: TestClient, wanted: s
     assert len(answer.text) < 1000
 
 
-def test_a06_a_parameter_with_two_values_is_refused(client: TestClient, alice: dict[str, str]) -> None:
+def test_A06_a_parameter_with_two_values_is_refused(client: TestClient, alice: dict[str, str]) -> None:
     for answer in (
         client.get(f"{SHARING}/search?f=json&q=a&q=b", headers=alice),
         client.post(f"{SHARING}/search", content="f=json&q=a&q=b", headers={**alice, **FORM}),
@@ -185,7 +185,7 @@ def test_a06_a_parameter_with_two_values_is_refused(client: TestClient, alice: d
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def test_a06_every_kind_of_form_is_read_alike(client: TestClient, alice: dict[str, str], as_alice: Asker) -> None:
+def test_A06_every_kind_of_form_is_read_alike(client: TestClient, alice: dict[str, str], as_alice: Asker) -> None:
     item_id = as_alice.add("Kinds of form")
     query = {"f": "json", "q": f"id:{item_id}"}
     answers = [
@@ -197,7 +197,7 @@ def test_a06_every_kind_of_form_is_read_alike(client: TestClient, alice: dict[st
     assert {answer.json()["total"] for answer in answers} == {1}
 
 
-def test_a06_pjson_is_json_with_line_breaks(client: TestClient) -> None:
+def test_A06_pjson_is_json_with_line_breaks(client: TestClient) -> None:
     plain, pretty = (client.get(f"{SHARING}/info", params={"f": wanted}) for wanted in ("json", "pjson"))
     assert plain.json() == pretty.json()
     assert "\n" not in plain.text
@@ -205,7 +205,7 @@ def test_a06_pjson_is_json_with_line_breaks(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_a06_other_methods_are_told_in_an_envelope(client: TestClient, method: str) -> None:
+def test_A06_other_methods_are_told_in_an_envelope(client: TestClient, method: str) -> None:
     for path in (f"{SHARING}/portals/self", TOOLBOX, f"{MINE}/addItem"):
         answer = client.request(method, path, params={"f": "json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (200, 405), path
@@ -230,7 +230,7 @@ def outside(rooms: Rooms) -> Path:
         "/rasterStores/s/..\\..\\x", "file:///etc/passwd", "/fileShares//etc/passwd", "\\\\host\\share\\x.dlpk",
     ],
 )  # fmt: skip
-def test_a08_locations_outside_a_store_are_refused_and_tell_nothing(
+def test_A08_locations_outside_a_store_are_refused_and_tell_nothing(
     toolbox: Toolbox, rooms: Rooms, outside: Path, location: str
 ) -> None:
     job = toolbox.submit("PublishDeepLearningModel", modelLocation=location, outputName="stolen")
@@ -241,7 +241,7 @@ def test_a08_locations_outside_a_store_are_refused_and_tell_nothing(
     assert "root:" not in told
 
 
-def test_a08_what_is_missing_and_what_is_outside_are_one_answer(toolbox: Toolbox, outside: Path) -> None:
+def test_A08_what_is_missing_and_what_is_outside_are_one_answer(toolbox: Toolbox, outside: Path) -> None:
     told = set()
     for name in ("out/portal.sqlite", "out/missing.sqlite"):
         job = toolbox.submit("PublishDeepLearningModel", modelLocation=f"/fileShares/s/{name}", outputName="x")
@@ -254,7 +254,7 @@ def test_a08_what_is_missing_and_what_is_outside_are_one_answer(toolbox: Toolbox
 # --- A12: where URLs come from
 
 
-def test_a12_urls_in_answers_come_from_the_configured_base(client: TestClient, alice: dict[str, str]) -> None:
+def test_A12_urls_in_answers_come_from_the_configured_base(client: TestClient, alice: dict[str, str]) -> None:
     spoofed = {
         "Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http",
         "X-Forwarded-For": "1.2.3.4", "Forwarded": "host=evil.example", "X-Original-URL": "/evil.example",
@@ -282,7 +282,7 @@ def test_a12_urls_in_answers_come_from_the_configured_base(client: TestClient, a
     ["a\r\nFORGED line", "\x1b[31mred\x1b[0m", "\u2028\u202e", "x" * 1_000_000, "\x00", "é" * 1000],
     ids=["line end", "escape", "directions", "megabyte", "nul", "not ascii"],
 )
-def test_a13_requests_cannot_forge_or_flood_the_log(
+def test_A13_requests_cannot_forge_or_flood_the_log(
     client: TestClient, as_alice: Asker, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -297,7 +297,7 @@ def test_a13_requests_cannot_forge_or_flood_the_log(
 
 
 @pytest.mark.parametrize("given", ["x" * 10_000, "a b", "<script>", "é"])
-def test_a13_a_clients_request_id_is_kept_only_when_it_is_harmless(client: TestClient, given: str) -> None:
+def test_A13_a_clients_request_id_is_kept_only_when_it_is_harmless(client: TestClient, given: str) -> None:
     answer = client.get(f"{SHARING}/info", params={"f": "json"}, headers={"X-Request-Id": given.encode()})
     assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
     kept = client.get(f"{SHARING}/info", params={"f": "json"}, headers={"X-Request-Id": "mine-1"})
@@ -308,7 +308,7 @@ def test_a13_a_clients_request_id_is_kept_only_when_it_is_harmless(client: TestC
 
 
 @pytest.mark.parametrize("data", [SVG, HTML, b"", b"\x89PN", b"<?xml", b"x" * (1024 * 1024 + 1)])
-def test_a15_only_small_pictures_are_thumbnails(as_alice: Asker, data: bytes) -> None:
+def test_A15_only_small_pictures_are_thumbnails(as_alice: Asker, data: bytes) -> None:
     picture = {"thumbnail": ("t.png", data, "image/png")}
     code, message = as_alice.error(f"{MINE}/addItem", picture, type="PDF", title="Scripted thumbnail")
     assert (code, "thumbnail" in message) == (400, True)
@@ -320,7 +320,7 @@ def test_a15_only_small_pictures_are_thumbnails(as_alice: Asker, data: bytes) ->
 
 
 @pytest.mark.parametrize(("name", "data"), [("x.svg", SVG), ("x.html", HTML), ("x.xml", b"<?xml version='1.0'?>")])
-def test_a15_files_are_attachments_that_no_browser_runs(as_alice: Asker, name: str, data: bytes) -> None:
+def test_A15_files_are_attachments_that_no_browser_runs(as_alice: Asker, name: str, data: bytes) -> None:
     item_id = as_alice.add("Scripted file", {"file": (name, data, "image/svg+xml")})
     answer = as_alice.get(f"{CONTENT}/items/{item_id}/data")
     assert answer.content == data
@@ -330,7 +330,7 @@ def test_a15_files_are_attachments_that_no_browser_runs(as_alice: Asker, name: s
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_a15_words_of_users_are_escaped_on_pages(client: TestClient, as_alice: Asker, alice: dict[str, str]) -> None:
+def test_A15_words_of_users_are_escaped_on_pages(client: TestClient, as_alice: Asker, alice: dict[str, str]) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
     words = {"snippet": evil, "description": evil, "tags": evil, "typeKeywords": evil, "properties": evil}
     item_id = as_alice.add(evil, {"file": (evil, b"x")}, **words)
@@ -347,7 +347,7 @@ def test_a15_words_of_users_are_escaped_on_pages(client: TestClient, as_alice: A
 # --- A18: the policy table
 
 
-def test_a18_every_route_of_the_page_keeps_its_rule_without_a_token(client: TestClient) -> None:
+def test_A18_every_route_of_the_page_keeps_its_rule_without_a_token(client: TestClient) -> None:
     page = (Path(__file__).parents[2] / "docs" / "routes.md").read_text()
     rows = re.findall(r"^\| `(\S+)` \| ([A-Z ]+) \| (\w+) \|", page, re.MULTILINE)
     assert len(rows) > 100
@@ -361,7 +361,7 @@ def test_a18_every_route_of_the_page_keeps_its_rule_without_a_token(client: Test
 # --- A19: fields that are not for the client to set
 
 
-def test_a19_what_is_not_the_clients_to_say_is_ignored(as_alice: Asker, as_bob: Asker, rooms: Rooms) -> None:
+def test_A19_what_is_not_the_clients_to_say_is_ignored(as_alice: Asker, as_bob: Asker, rooms: Rooms) -> None:
     forbidden = {
         "owner": "admin", "access": "public", "role": "administrator", "id": "0" * 32, "size": "-7", "numViews": "99",
         "package_digest": "0" * 64, "data_file": "../../portal.sqlite", "url": "https://evil.example", "created": "0",
@@ -398,7 +398,7 @@ def test_a19_what_is_not_the_clients_to_say_is_ignored(as_alice: Asker, as_bob: 
     ['x";\r\nX-Evil: 1.pdf', "../../../etc/passwd", "a\x00b.pdf", "a\nb.pdf", "bäume.pdf", "💥.html",
      '";filename="evil.exe', ".htaccess", "CON", "x" * 300 + ".pdf", "a/b\\c.pdf", " . "],
 )  # fmt: skip
-def test_a20_hostile_names_break_no_header_and_leave_no_folder(as_alice: Asker, rooms: Rooms, name: str) -> None:
+def test_A20_hostile_names_break_no_header_and_leave_no_folder(as_alice: Asker, rooms: Rooms, name: str) -> None:
     item_id = as_alice.add(name[:200].replace("\x00", "").strip() or "x", {"file": (name, b"content")})
     answer = as_alice.get(f"{CONTENT}/items/{item_id}/data")
     assert answer.content == b"content"
@@ -408,6 +408,6 @@ def test_a20_hostile_names_break_no_header_and_leave_no_folder(as_alice: Asker, 
     assert "/" not in as_alice(f"{CONTENT}/items/{item_id}")["name"]
 
 
-def test_a20_a_hostile_service_name_never_becomes_a_file_name(as_alice: Asker) -> None:
+def test_A20_a_hostile_service_name_never_becomes_a_file_name(as_alice: Asker) -> None:
     for name in ("../x", "a\r\nb", "x;y", "é", io.BytesIO().getvalue().decode()):
         assert service(as_alice, name)["error"]["code"] == 400
