@@ -65,7 +65,7 @@ class ImageServer:
 
     def endpoints(self) -> list[Endpoint]:
         """Return every route; each asks for the item's right, and those of stores for a publisher."""
-        return [*self._routes(HOSTED, Policy.ANYONE), *self._routes(RENDERING, Policy.USER)]
+        return [*self._routes(HOSTED, Policy.ANYONE), *self._routes(RENDERING, Policy.PUBLISHER)]
 
     def _routes(self, base: str, policy: Policy) -> list[Endpoint]:
         documents = {"": self.service, "/info": self.service, "/identify": self.identify, "/getSamples": self.samples}
