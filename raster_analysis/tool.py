@@ -141,6 +141,7 @@ class Context:
 
 
 P = TypeVar("P", bound=Parameters)
+T = TypeVar("T")
 
 
 class Catalog(typing.Protocol):
@@ -176,16 +177,24 @@ class Tool(Generic[P]):
 
     def parse(self, form: Mapping[str, object]) -> P:
         """Return the typed parameters; raises ParameterError with every fault. Empty text means not given."""
-        wanted = {info.name.lower(): info.name for info in self.describe()}
-        wanted |= {other.lower(): name for other, name in self.synonyms.items()}
-        given = {wanted.get(k.lower(), k): v for k, v in form.items() if v is not None and v != ""}
         try:
-            given = self._with_environment(given)
+            given = self._with_environment(self.given(form))
             return self.parameters.model_validate(given)
         except ValidationError as error:
             raise ParameterError([_fault(self.name, detail) for detail in error.errors()]) from None
         except (ValueError, RecursionError) as error:
             raise ParameterError([f"{self.name}: {error}"]) from None
+
+    def given(self, form: Mapping[str, T]) -> dict[str, T]:
+        """Return what a form says, by wire names: whatever the case, synonyms too, without what is empty."""
+        wanted = {info.name.lower(): info.name for info in self.describe()}
+        wanted |= {other.lower(): name for other, name in self.synonyms.items()}
+        return {wanted.get(k.lower(), k): v for k, v in form.items() if v is not None and v != ""}
+
+    def wire_name(self, name: str) -> str | None:
+        """Return the parameter that a name or a synonym stands for, None for no parameter."""
+        (found,) = self.given({name: True})
+        return found if found in {info.name for info in self.describe()} else None
 
     def _with_environment(self, given: dict[str, object]) -> dict[str, object]:
         for info in self.describe():

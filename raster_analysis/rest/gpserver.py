@@ -132,9 +132,11 @@ class GPServer:
     def input(self, call: Call) -> Answer:
         """Return one input of a job."""
         job = self._existing(call)
-        for info in self._tools[job.tool].describe():
-            if info.name == call.path["name"]:
-                return Answer(input_document(job, info), "value.html")
+        tool = self._tools[job.tool]
+        wanted = tool.wire_name(call.path["name"])
+        for info in tool.describe():
+            if info.name == wanted:
+                return Answer(input_document(job, tool, info), "value.html")
         raise _no_parameter(call)
 
     def result(self, call: Call) -> Answer:
@@ -189,7 +191,7 @@ class GPServer:
         return {
             "job": job,
             "tool": tool,
-            "inputs": {info.name: input_document(job, info)["value"] for info in tool.describe()},
+            "inputs": {info.name: input_document(job, tool, info)["value"] for info in tool.describe()},
             "results": {output.name: job.outputs.get(output.name) for output in tool.outputs},
             "ended": job.status.is_final,
             "previews": previewed_outputs(job, self._find_input),

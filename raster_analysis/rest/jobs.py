@@ -64,10 +64,9 @@ def message_documents(job: Job) -> list[JsonValue]:
     return [_message_document(level, text) for _, level, text in job.messages]
 
 
-def input_document(job: Job, info: ParameterInfo) -> Document:
-    """Return one input as it was given, or its default; tokens inside it are left out."""
-    given = {name.lower(): value for name, value in job.form.items() if value not in (None, "")}
-    value = given.get(info.name.lower(), info.default)
+def input_document(job: Job, tool: Tool[Any], info: ParameterInfo) -> Document:
+    """Return one input as it was given, under whichever spelling, or its default; tokens inside it are left out."""
+    value = tool.given(job.form).get(info.name, info.default)
     return {"paramName": info.name, "dataType": info.data_type, "value": _typed(value, info.data_type)}
 
 

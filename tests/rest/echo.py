@@ -43,6 +43,7 @@ ECHO = Tool(
     EchoParameters,
     (OutputInfo("outText", "The text."), OutputInfo("outNothing", "Nothing.")),
     run=echo,
+    synonyms={"inputTxt": "inputText"},
 )
 
 

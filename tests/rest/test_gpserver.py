@@ -179,6 +179,16 @@ def test_cancel_answers_with_a_status_and_the_job_ends_cancelled(toolbox, tmp_pa
     assert toolbox.get(f"EchoText/jobs/{job_id}/cancel").json()["jobStatus"] == "esriJobCancelled"
 
 
+@pytest.mark.parametrize("sent", ["inputText", "INPUTTEXT", "inputTxt"])
+def test_an_input_is_found_under_whichever_spelling_it_was_sent(toolbox, sent: str) -> None:
+    job_id = toolbox.submit("EchoText", **{sent: "hello"})
+    job = toolbox.finish("EchoText", job_id)
+    assert job["inputs"]["inputText"] == {"paramUrl": "inputs/inputText"}
+    for asked in ("inputText", "inputTxt", "inputtext"):
+        answer = toolbox.get(f"EchoText/jobs/{job_id}/inputs/{asked}").json()
+        assert answer == {"paramName": "inputText", "dataType": "GPString", "value": "hello"}
+
+
 def test_results_of_an_unfinished_job_are_refused(toolbox, tmp_path) -> None:
     hold = tmp_path / "hold"
     hold.touch()

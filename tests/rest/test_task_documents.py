@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import re
 
 import pytest
@@ -15,6 +16,23 @@ from raster_analysis.rest.tasks import display_name, task_document, toolbox_docu
 KEYWORDS = {
     "list_deep_learning_models": ([], ["deep_learning_models"]),
     "query_deep_learning_model_info": (["model"], ["out_model_info"]),
+    "install_deep_learning_model": (["model_package"], ["install_succeed"]),
+    "uninstall_deep_learning_model": (["model_item_id"], ["uninstall_succeed"]),
+    "list_datastore_content": (["data_store_name", "filter"], ["content_list"]),
+    "compute_accuracyfor_object_detection": (
+        [
+            "detected_features",
+            "ground_truth_features",
+            "out_accuracy_table_name",
+            "out_accuracy_report_name",
+            "detected_class_value_field",
+            "ground_truth_class_value_field",
+            "min_io_u",
+            "mask_features",
+            "context",
+        ],
+        ["out_accuracy_table", "out_accuracy_report"],
+    ),
     "publish_deep_learning_model": (["model_location", "output_name"], ["out_item"]),
     "detect_objects_using_deep_learning": (
         [
@@ -40,7 +58,12 @@ KEYWORDS = {
         ["output_raster"],
     ),
 }
-TYPES = {"runNMS": "GPBoolean", "processAllRasterItems": "GPBoolean", "maxOverlapRatio": "GPDouble"}
+TYPES = {
+    "runNMS": "GPBoolean",
+    "processAllRasterItems": "GPBoolean",
+    "maxOverlapRatio": "GPDouble",
+    "minIoU": "GPDouble",
+}
 REQUIRED = {
     "inputRaster",
     "outputObjects",
@@ -52,6 +75,12 @@ REQUIRED = {
     "toRaster",
     "outputClassifiedRasterName",
     "modelDefinition",
+    "modelPackage",
+    "modelItemId",
+    "dataStoreName",
+    "detectedFeatures",
+    "groundTruthFeatures",
+    "outAccuracyTableName",
 }
 
 
@@ -98,22 +127,66 @@ def test_types_and_requiredness_are_those_of_the_contract(document: dict) -> Non
             assert parameter["dataType"] == TYPES.get(parameter["name"], "GPString")
 
 
+def faults_of(document: dict) -> list[str]:
+    """What of a task's document breaks clients: the rules of contract 1.10 and 5.2, one after the other."""
+    inputs = [p for p in document["parameters"] if p["direction"] == "esriGPParameterDirectionInput"]
+    faults = []
+    for where, text in [("task", document["description"]), *((p["name"], p["description"]) for p in inputs)]:
+        faults += [f'{where}: description holds """'] if '"""' in text else []
+    faults += ["task: description holds a backslash"] if "\\" in document["description"] else []
+    for parameter in inputs:
+        name, value = parameter["name"], parameter["defaultValue"]
+        fits = {"GPBoolean": bool, "GPLong": int, "GPDouble": (int, float), "GPString": str}[parameter["dataType"]]
+        if value is not None and not (isinstance(value, fits) and isinstance(value, bool) == (fits is bool)):
+            faults.append(f"{name}: default {value!r} is no {parameter['dataType']}")
+        faults += [f"{name}: default holds a backslash"] if "\\" in str(value) else []
+        if "choiceList" in parameter and not all(isinstance(choice, str) for choice in parameter["choiceList"]):
+            faults.append(f"{name}: a choice is no text")
+    names = [python_name(p["name"]) for p in inputs]
+    faults += [f"{name}: no Python name" for name in names if not name.isidentifier() or keyword.iskeyword(name)]
+    faults += ["two parameters have one Python name"] if len(set(names)) != len(names) else []
+    return faults + _faults_of_source(document, inputs)
+
+
+def _faults_of_source(document: dict, inputs: list[dict]) -> list[str]:
+    arguments = ", ".join(f"{python_name(p['name'])}={p['defaultValue']!r}" for p in inputs)
+    told = "\n".join([document["description"], *(p["description"] for p in inputs)])
+    try:
+        ast.parse(f'def {python_name(document["name"])}({arguments}):\n    """{told}"""\n')
+    except SyntaxError as error:
+        return [f"not Python: {error.msg}"]
+    return []
+
+
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
 def test_a_task_survives_being_pasted_into_python_source(document: dict) -> None:
-    texts = [document["description"], *(p["description"] for p in document["parameters"])]
-    assert not any('"""' in text or "\\" in text for text in texts)
-    arguments = ", ".join(
-        f"{python_name(p['name'])}={p['defaultValue']!r}"
-        for p in document["parameters"]
-        if p["direction"] == "esriGPParameterDirectionInput"
-    )
-    source = f'def {python_name(document["name"])}({arguments}):\n    """{document["description"]}"""\n'
+    assert faults_of(document) == []
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
 
-    ast.parse(source)
-    for parameter in document["parameters"]:
-        value = parameter["defaultValue"]
-        assert value is None or isinstance(value, (bool, int, float, str))
-        assert not (parameter["dataType"] == "GPBoolean" and isinstance(value, str))
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"description": 'It says """so""".'}, 'holds """'),
+        ({"description": "In C:\\users."}, "holds a backslash"),
+        ({"parameter": {"description": 'A """ in it'}}, 'holds """'),
+        ({"parameter": {"defaultValue": "C:\\users"}}, "default holds a backslash"),
+        ({"parameter": {"dataType": "GPBoolean", "defaultValue": "true"}}, "is no GPBoolean"),
+        ({"parameter": {"dataType": "GPDouble", "defaultValue": True}}, "is no GPDouble"),
+        ({"parameter": {"dataType": "GPString", "defaultValue": {"a": 1}}}, "is no GPString"),
+        ({"parameter": {"name": "class"}}, "no Python name"),
+        ({"parameter": {"name": "a-b"}}, "no Python name"),
+    ],
+)
+def test_the_rules_would_notice_each_fault_in_every_task(document: dict, changes: dict, told: str) -> None:
+    parameters = document["parameters"]
+    if not any(p["direction"] == "esriGPParameterDirectionInput" for p in parameters):
+        parameters = [{**parameters[0], "name": "extra", "direction": "esriGPParameterDirectionInput"}, *parameters]
+    broken = {**document, **changes, "parameters": parameters}
+    if "parameter" in changes:
+        broken["parameters"] = [{**parameters[0], **changes["parameter"]}, *parameters[1:]]
+    assert any(told in fault for fault in faults_of(broken)), faults_of(broken)
 
 
 def test_no_metadata_holds_words_that_make_clients_sign_in_again() -> None:
