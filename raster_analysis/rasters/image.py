@@ -87,7 +87,7 @@ def read_image(dataset: DatasetReader, view: RasterView, *, nearest: bool) -> Pi
     touched = resampler.window(target, native).size
     shrinking = max(_shrinking(native, target), math.sqrt(touched / (_MOST_READ * target.window.size)))
     reduced = _reduce(dataset, native, shrinking, nearest)
-    bands = NativeBands(dataset, view, raw=nearest)
+    bands = NativeBands(dataset, view, raw=True, nearest=nearest)
     data = np.zeros((len(view.bands), target.height, target.width), view.dtype)
     mask = np.zeros((target.height, target.width), np.bool_)
     for strip in target.window.split(max(1, _STRIP_PX // target.width), target.width):

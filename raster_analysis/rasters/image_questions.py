@@ -133,7 +133,7 @@ def answer_points(handle: Handle, arguments: Arguments) -> Content:
     with open_raster(handle) as dataset:
         info = describe_raster(handle, dataset)
         view = RasterView(handle, data_bands(info), info.grid, False, info.dtype)
-        bands = NativeBands(dataset, view, raw=True)
+        bands = NativeBands(dataset, view, raw=True, nearest=True)
         rows: list[JsonValue] = []
         for row, col in _places(handle, info.grid, request):
             pixels = bands.read(Window(row, col, 1, 1))

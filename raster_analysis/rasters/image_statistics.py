@@ -96,7 +96,7 @@ def _band_view(handle: Handle, info: RasterInfo, index: int) -> RasterView:
 
 def _sample_band(dataset: DatasetReader, view: RasterView, part: Window | None) -> npt.NDArray[np.generic]:
     """Return the valid values of a band that are read; of a part of it, when one is given."""
-    bands = NativeBands(dataset, view, raw=True)
+    bands = NativeBands(dataset, view, nearest=True)
     windows = _sample_windows(dataset, part or Window(0, 0, dataset.height, dataset.width))
     parts = [bands.read(window, shape) for window, shape in windows]
     return np.concatenate([pixels.data[0][pixels.mask] for pixels in parts])

@@ -25,10 +25,10 @@ from raster_analysis.seams import RasterView
 class NativeBands:
     """Bands of an opened raster, in pixels of its own grid."""
 
-    def __init__(self, dataset: DatasetReader, view: RasterView, *, raw: bool = False) -> None:
-        """Read whole values; `raw` keeps nodata as it is stored, and reduces by leaving pixels out."""
+    def __init__(self, dataset: DatasetReader, view: RasterView, *, raw: bool = False, nearest: bool = False) -> None:
+        """Open bands; `raw` keeps one band's nodata where another holds a value, `nearest` reduces by leaving out."""
         self.dataset = dataset
-        self._raw = raw
+        self._raw, self._nearest = raw, nearest
         self._view = view
         self._indexes = [band + 1 for band in view.bands]
         self._nodata = [dataset.nodatavals[band] for band in view.bands]
@@ -61,8 +61,7 @@ class NativeBands:
             mask &= self._read_bands([self._alpha], window, reduced)[0] > 0
         if self._stored_mask:
             mask &= self._read_stored_mask(window, reduced)
-        if not self._raw:
-            np.copyto(data, 0, where=~mask)
+        np.copyto(data, 0, where=~mask)
         return data, mask
 
     def _settle_bands(self, data: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
@@ -75,7 +74,8 @@ class NativeBands:
         for band, nodata in zip(data, self._nodata, strict=True):
             valid = _holds_value(band, nodata)
             mask |= valid
-            if not self._raw:
+            # What is not a number would spread over its neighbours in a mean.
+            if not self._raw or (band.dtype.kind == "f" and not self._nearest):
                 np.copyto(band, 0, where=~valid)
         return mask
 
@@ -87,7 +87,7 @@ class NativeBands:
                 out_shape=(len(indexes), window.height, window.width),
                 # GDAL converts while it reads, so that bands of several types make one array.
                 out_dtype=self._view.dtype,
-                resampling=Resampling.nearest if self._raw or reduced == self.dataset.shape else Resampling.average,
+                resampling=Resampling.nearest if self._nearest or reduced == self.dataset.shape else Resampling.average,
             )
         return pixels
 

@@ -103,6 +103,17 @@ def test_nodata_does_not_bleed_and_survives_in_values(make_raster: MakeRaster) -
     assert np.array_equal(raw, pixels)
 
 
+@pytest.mark.parametrize("nearest", [True, False])
+def test_a_saturated_band_of_a_photograph_keeps_its_value(make_raster: MakeRaster, nearest: bool) -> None:
+    pixels = np.full((3, 50, 50), 90, np.uint8)
+    pixels[0, :25] = 255
+    pixels[:, :, 40:] = 255
+    handle = make_raster(pixels, nodata=255)
+    data, mask = values(handle, frame((500_000, 3_999_900, 500_100, 4_000_000), 50, 50), nearest=nearest)
+    assert np.array_equal(mask, pixels.min(axis=0) < 255)
+    assert np.array_equal(data[:, mask], pixels[:, mask])
+
+
 def test_alpha_and_stored_masks_count(make_raster: MakeRaster) -> None:
     pixels = np.full((4, 60, 60), 90, np.uint8)
     pixels[3] = 255
