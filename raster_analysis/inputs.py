@@ -226,6 +226,24 @@ _CELL_SIZE_RULES = {
 }
 
 
+def _plain_size(value: object) -> object:
+    """Return the number in `{"distance": 2, "units": ...}` or `{"x": 2, "y": 2}`, and anything else as it is."""
+    parsed = parse_composite(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+    if not isinstance(parsed, dict):
+        return parsed
+    sides = {parsed.get(key) for key in ("distance", "x", "y")} - {None}
+    if len(sides) != 1:
+        raise ValueError("want one number, for cells as high as wide")
+    if str(parsed.get("units", "")).lower() not in _MAP_UNITS:
+        raise ValueError("want the number in units of the output's coordinate system, without a unit of its own")
+    return sides.pop()
+
+
+_MAP_UNITS = ("", "unknown", "esriunknownunits", "meters", "esrimeters")
+"""Metres are what nearly all projected systems count in, and what clients write without being asked."""
+CellSize = Annotated[float, BeforeValidator(_plain_size), Field(gt=0, allow_inf_nan=False)]
+
+
 class ProcessingContext(_Composite):
     """The `context` parameter: where and how to process (geoprocessing environments)."""
 

@@ -147,6 +147,9 @@ class Rasters(Protocol):
     ) -> None:
         """Write a verified COG with overviews, colormap and attribute table from blocks that cover the grid."""
 
+    def copy(self, path: Path, view: RasterView, report: Reporter) -> None:
+        """Write all that a view reads as a verified COG, with the raster's nodata, colours and band names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

@@ -12,6 +12,7 @@ if __name__ != "raster_analysis.tools":
 from raster_analysis.tools import (
     classify_pixels_using_deep_learning,
     compute_accuracyfor_object_detection,
+    copy_raster,
     detect_change_using_deep_learning,
     detect_objects_using_deep_learning,
     install_deep_learning_model,
@@ -38,6 +39,7 @@ TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
             detect_objects_using_deep_learning,
             classify_pixels_using_deep_learning,
             detect_change_using_deep_learning,
+            copy_raster,
         )
     }
 )

@@ -12,12 +12,13 @@ import numpy.typing as npt
 from raster_analysis.grid import Grid, Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ProcessingContext
+from raster_analysis.rasters.copying import copy_raster
 from raster_analysis.rasters.mask import clip_mask, read_mask_area
 from raster_analysis.rasters.reader import GdalReader
 from raster_analysis.rasters.several import describe_source, view_on
 from raster_analysis.rasters.view import GridWish, plan_grid
 from raster_analysis.rasters.writer import ClassifiedRaster, write_classified
-from raster_analysis.seams import NO_LAYERS, ContextLayers, LegendEntry, RasterInfo, RasterView, Resampling
+from raster_analysis.seams import NO_LAYERS, ContextLayers, LegendEntry, RasterInfo, RasterView, Reporter, Resampling
 
 
 class GdalRasters:
@@ -76,3 +77,12 @@ class GdalRasters:
     ) -> None:
         """Write a verified COG, see `writer.write_classified`; the attribute table lies in `<path>.aux.xml`."""
         write_classified(path, ClassifiedRaster(grid, dtype, nodata, legend), blocks)
+
+    def copy(self, path: Path, view: RasterView, report: Reporter) -> None:
+        """Write all that a view reads as a verified COG, see `copying.copy_raster`."""
+
+        def step(fraction: float) -> None:
+            report.check_cancelled()
+            report.progress(fraction)
+
+        copy_raster(path, view, step)

@@ -7,8 +7,6 @@ everything flushed to disk, does the file appear under its own name.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,28 +18,32 @@ import rasterio
 import rasterio.shutil
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterioWindow
 
 from raster_analysis.errors import OutputError
 from raster_analysis.grid import Grid, Window
 from raster_analysis.rasters.attribute_table import attribute_table_path, build_attribute_table, tag_classes
+from raster_analysis.rasters.cog import (
+    BLOCK_PX,
+    CACHE_BYTES,
+    CHUNK_PX,
+    DEFLATE_LEVEL,
+    THREADS,
+    add_overviews,
+    digest_of,
+    failures,
+    open_written,
+    overview_factors,
+    to_rasterio,
+)
 from raster_analysis.rasters.coverage import Coverage
-from raster_analysis.rasters.gdal_log import GDAL_ERRORS, gdal_errors_raise
+from raster_analysis.rasters.gdal_log import gdal_errors_raise
 from raster_analysis.rasters.majority import halve
-from raster_analysis.rasters.staging import check_free_space, disk_errors, staged
+from raster_analysis.rasters.staging import check_free_space, staged
 from raster_analysis.seams import LegendEntry
 
-BLOCK_PX = 512
-"""Side of the output's tiles, and about the size at which overviews end: the COG driver's own default."""
 DTYPES = ("uint8", "uint16", "int32", "float32")
-_DEFLATE_LEVEL = 5
-"""Measured on land cover: 16 % larger than level 6, three times as fast; any reader can decode it."""
-_THREADS = str(min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
-_CHUNK_PX = 2048
-_CACHE_BYTES = 32 * 1024**2
-"""Writing goes once over the pixels: a larger block cache is filled and of no use. Readers set it back."""
-
 Blocks = Iterable[tuple[Window, npt.NDArray[np.generic]]]
 Digests = list[tuple[Window, bytes]]
 
@@ -90,10 +92,10 @@ def write_classified(path: Path, raster: ClassifiedRaster, blocks: Blocks) -> No
         check_free_space(path, int(raster.size_bytes * (4 / 3 + 4 / 3 / 2) * 1.1))
         draft = final.parent / "work" / "draft.tif"
         draft.parent.mkdir()
-        with gdal_errors_raise(path.name), rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+        with gdal_errors_raise(path.name), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             digests = _write_draft(draft, path, raster, blocks)
             # The draft's overviews lie beside it; inputs must never be opened like that.
-            with _failures(path), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+            with failures(path), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
                 _build_overviews(draft, raster)
                 _copy_to_cog(draft, final, raster)
                 _verify(final, draft, digests)
@@ -110,21 +112,21 @@ def _write_draft(draft: Path, path: Path, raster: ClassifiedRaster, blocks: Bloc
             coverage.add(window)
             pixels = _as_type(window, block, raster.dtype)
             # Only GDAL's own errors: what the maker of the blocks raises passes through unchanged.
-            with _failures(path):
-                dataset.write(pixels, 1, window=_rasterio(window))
-            digests.append((window, _digest(pixels)))
+            with failures(path):
+                dataset.write(pixels, 1, window=to_rasterio(window))
+            digests.append((window, digest_of(pixels)))
         coverage.check_complete()
     return digests
 
 
 @contextmanager
 def _opened(draft: Path, path: Path, raster: ClassifiedRaster) -> Iterator[DatasetWriter]:
-    with _failures(path):
+    with failures(path):
         dataset = rasterio.open(draft, "w", **_draft_profile(raster))
     try:
         yield dataset
     finally:
-        with _failures(path):
+        with failures(path):
             dataset.close()
 
 
@@ -152,14 +154,14 @@ def _build_overviews(draft: Path, raster: ClassifiedRaster) -> None:
         if raster.has_colormap:
             dataset.write_colormap(1, _colormap(raster))
         dataset.update_tags(1, **tag_classes(raster.legend))
-    factors = _overview_factors(raster.grid)
+    factors = overview_factors(raster.grid)
     if not factors:
         return
     if np.dtype(raster.dtype).kind == "f":
-        _add_overviews(draft, factors, Resampling.average)
+        add_overviews(draft, factors, Resampling.average)
         return
     half = _write_half(draft, raster)
-    _add_overviews(half, factors[:-1], Resampling.mode)
+    add_overviews(half, factors[:-1], Resampling.mode)
 
 
 def _write_half(draft: Path, raster: ClassifiedRaster) -> Path:
@@ -168,17 +170,11 @@ def _write_half(draft: Path, raster: ClassifiedRaster) -> Path:
     height, width = -(-raster.grid.height // 2), -(-raster.grid.width // 2)
     profile = {**_draft_profile(raster), "height": height, "width": width}
     with rasterio.open(draft, driver="GTiff") as source, rasterio.open(half, "w", **profile) as target:
-        for window in raster.grid.window.split(_CHUNK_PX, _CHUNK_PX):
-            pixels = halve(source.read(1, window=_rasterio(window)), raster.nodata)
+        for window in raster.grid.window.split(CHUNK_PX, CHUNK_PX):
+            pixels = halve(source.read(1, window=to_rasterio(window)), raster.nodata)
             row, col = window.row // 2, window.col // 2
             target.write(pixels, 1, window=RasterioWindow(col, row, pixels.shape[1], pixels.shape[0]))
     return half
-
-
-def _add_overviews(path: Path, factors: list[int], method: Resampling) -> None:
-    with rasterio.Env(GDAL_NUM_THREADS=_THREADS), rasterio.open(path, "r+", driver="GTiff") as dataset:
-        if factors:
-            dataset.build_overviews(factors, method)
 
 
 def _copy_to_cog(draft: Path, final: Path, raster: ClassifiedRaster) -> None:
@@ -187,41 +183,28 @@ def _copy_to_cog(draft: Path, final: Path, raster: ClassifiedRaster) -> None:
         final,
         driver="COG",
         COMPRESS="DEFLATE",
-        LEVEL=str(_DEFLATE_LEVEL),
+        LEVEL=str(DEFLATE_LEVEL),
         PREDICTOR="YES" if raster.dtype == "float32" else "NO",
         BLOCKSIZE=str(BLOCK_PX),
         OVERVIEWS="FORCE_USE_EXISTING",
-        NUM_THREADS=_THREADS,
+        NUM_THREADS=THREADS,
         BIGTIFF="IF_SAFER",
     )
 
 
 def _verify(final: Path, draft: Path, digests: Digests) -> None:
     """Read everything back: the pixels against the digests of what came in, overviews against the draft."""
-    with _reading(final) as dataset:
+    with open_written(final) as dataset:
         factors = dataset.overviews(1)
         for window, digest in digests:
-            if _digest(dataset.read(1, window=_rasterio(window))) != digest:
+            if digest_of(dataset.read(1, window=to_rasterio(window))) != digest:
                 raise OutputError(f"output {final.name!r}: block {window} does not read back as it was written")
     for level in range(len(factors)):
-        with _reading(final, overview_level=level) as written, _reading(draft, overview_level=level) as wanted:
+        with open_written(final, overview_level=level) as written, open_written(draft, overview_level=level) as wanted:
             whole = Window(0, 0, wanted.height, wanted.width)
-            for window in map(_rasterio, whole.split(_CHUNK_PX, _CHUNK_PX)):
-                if _digest(written.read(1, window=window)) != _digest(wanted.read(1, window=window)):
+            for window in map(to_rasterio, whole.split(CHUNK_PX, CHUNK_PX)):
+                if digest_of(written.read(1, window=window)) != digest_of(wanted.read(1, window=window)):
                     raise OutputError(f"output {final.name!r}: overview {level} does not read back as it was written")
-
-
-def _reading(path: Path, **options: int) -> DatasetReader:
-    return rasterio.open(path, driver="GTiff", NUM_THREADS=_THREADS, **options)
-
-
-@contextmanager
-def _failures(path: Path) -> Iterator[None]:
-    with disk_errors(path):
-        try:
-            yield
-        except GDAL_ERRORS as error:
-            raise OutputError(f"output {path.name!r} could not be written: {error.__cause__ or error}") from error
 
 
 def _as_type(window: Window, block: npt.NDArray[np.generic], dtype: str) -> npt.NDArray[np.generic]:
@@ -230,18 +213,6 @@ def _as_type(window: Window, block: npt.NDArray[np.generic], dtype: str) -> npt.
     if not np.can_cast(block.dtype, dtype):
         raise OutputError(f"a block of {block.dtype} does not fit an output of {dtype}")
     return np.ascontiguousarray(block, dtype)
-
-
-def _digest(pixels: npt.NDArray[np.generic]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
-
-
-def _overview_factors(grid: Grid) -> list[int]:
-    # Down to one tile, so that a map of the whole raster costs a single request.
-    factors = [2]
-    while max(grid.height, grid.width) / factors[-1] > BLOCK_PX:
-        factors.append(factors[-1] * 2)
-    return factors if max(grid.height, grid.width) > BLOCK_PX else []
 
 
 def _colormap(raster: ClassifiedRaster) -> dict[int, tuple[int, int, int, int]]:
@@ -253,7 +224,3 @@ def _colormap(raster: ClassifiedRaster) -> dict[int, tuple[int, int, int, int]]:
 def _fits(value: int, dtype: str) -> bool:
     kind = np.dtype(dtype)
     return kind.kind == "f" or np.iinfo(kind).min <= value <= np.iinfo(kind).max
-
-
-def _rasterio(window: Window) -> RasterioWindow:
-    return RasterioWindow(window.col, window.row, window.width, window.height)

@@ -53,6 +53,10 @@ KEYWORDS = {
         ["input_raster", "output_classified_raster", "model", "model_arguments", "process_all_raster_items", "context"],
         ["out_raster"],
     ),
+    "copy_raster": (
+        ["input_raster", "output_name", "output_cellsize", "resampling_method", "clip_setting", "context"],
+        ["output_raster"],
+    ),
     "detect_change_using_deep_learning": (
         ["from_raster", "to_raster", "output_classified_raster_name", "model_definition", "model_arguments", "context"],
         ["output_raster"],
