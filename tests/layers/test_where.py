@@ -1,7 +1,7 @@
 """Where clauses against GDAL's own reading of the same text on the same file.
 
-Known differences: LIKE ignores the case of ASCII letters only and `=` minds it, as SQLite does and OGR's attribute filter
-on GeoPackages; OGR's own SQL wavers. OGR's own SQL takes a backslash in LIKE for an escape; here only ESCAPE does.
+Known differences: LIKE ignores the case of ASCII letters only and `=` minds it, as SQLite and OGR's attribute filter on
+GeoPackages do; OGR's own SQL wavers. OGR's own SQL takes a backslash in LIKE for an escape; here only ESCAPE does.
 """
 
 from __future__ import annotations

@@ -1,0 +1,96 @@
+"""Coordinate reference systems of layers, where GDAL is not loaded: found by code or text, and ways between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from raster_analysis.errors import InputError
+from raster_analysis.inputs import SpatialReference
+
+_WEB_MERCATOR = 3857
+_WEB_MERCATOR_CODES = (102100, 102113, 900913)
+_PARTS_OF_EDGES = 32
+"""Straight edges become curves in another system; this many parts follow them."""
+
+Points = npt.NDArray[np.float64]
+
+
+def crs_of(reference: SpatialReference) -> CRS:
+    """Return the system that a reference names; raises InputError for one that is not known."""
+    code = reference.latest_wkid or reference.wkid
+    return _of_code(code) if code else _of_text(reference.wkt or "")
+
+
+@lru_cache(maxsize=64)
+def _of_code(code: int) -> CRS:
+    if code in _WEB_MERCATOR_CODES:
+        return CRS.from_epsg(_WEB_MERCATOR)
+    for authority in ("EPSG", "ESRI"):
+        try:
+            return CRS.from_authority(authority, code)
+        except CRSError:
+            continue
+    raise InputError(f"spatial reference {code} is not known; give a wkid of EPSG or Esri, or a wkt")
+
+
+@lru_cache(maxsize=64)
+def _of_text(text: str) -> CRS:
+    try:
+        # Only texts that describe a system: from_user_input would take names of files and PROJ pipelines too.
+        return CRS.from_wkt(text)
+    except CRSError:
+        raise InputError(f"spatial reference {text[:80]!r} is no usable wkt") from None
+
+
+@lru_cache(maxsize=64)
+def _way(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(CRS.from_wkt(source), CRS.from_wkt(target), always_xy=True)
+
+
+def project(shapes: npt.NDArray[np.object_], source: CRS, target: CRS) -> npt.NDArray[np.object_]:
+    """Return shapes in another system; None where a shape has no counterpart there."""
+    if source == target:
+        return shapes
+    moved = np.asarray(shapely.transform(shapes, _mover(source, target)), dtype=object)
+    lost = ~np.isfinite(shapely.bounds(moved)).all(axis=1) & ~shapely.is_missing(moved)
+    moved[lost] = None
+    return moved
+
+
+def project_one(shape: shapely.Geometry, source: CRS, target: CRS) -> shapely.Geometry:
+    """Return a shape in another system, its edges as the curves they are there; raises InputError without one."""
+    if source == target:
+        return shape
+    xmin, ymin, xmax, ymax = shape.bounds
+    longest = max(xmax - xmin, ymax - ymin)
+    fine = shapely.segmentize(shape, longest / _PARTS_OF_EDGES) if longest else shape
+    try:
+        moved: shapely.Geometry = shapely.transform(fine, _mover(source, target))
+    except ProjError:
+        moved = shapely.Point(np.inf, np.inf)
+    if not np.isfinite(moved.bounds).all():
+        raise InputError(f"the geometry has no place in {target.name!r}, the layer's spatial reference")
+    return moved
+
+
+def grow(shape: shapely.Geometry, crs: CRS, distance_m: float) -> shapely.Geometry:
+    """Return a shape with all that lies within a distance on the ground."""
+    middle = project_one(shape.centroid, crs, CRS.from_epsg(4326))
+    flat = CRS.from_proj4(f"+proj=aeqd +lat_0={middle.y:.9f} +lon_0={middle.x:.9f} +datum=WGS84 +units=m")
+    return project_one(project_one(shape, crs, flat).buffer(distance_m), flat, crs)
+
+
+def _mover(source: CRS, target: CRS) -> Callable[[Points], Points]:
+    way = _way(source.to_wkt(), target.to_wkt())
+
+    def move(points: Points) -> Points:
+        return np.column_stack(way.transform(points[:, 0], points[:, 1]))
+
+    return move
