@@ -92,7 +92,7 @@ def _check_overlap(min_iou: float) -> None:
 def _read(parameters: AccuracyParameters, context: Context) -> Comparison:
     detected = _features("detectedFeatures", parameters.detected, context)
     truth = _features("groundTruthFeatures", parameters.truth, context)
-    mask = parameters.mask and _features("maskFeatures", parameters.mask, context)
+    mask = None if parameters.mask is None else _features("maskFeatures", parameters.mask, context)
     return prepare(
         Given("detectedFeatures", detected, parameters.detected_class_field),
         Given("groundTruthFeatures", truth, parameters.truth_class_field),

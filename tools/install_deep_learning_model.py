@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, JsonValue
 
 import dlpk
 from raster_analysis.inputs import ModelInput, ModelReference
@@ -31,7 +31,7 @@ def run(parameters: InstallParameters, context: Context) -> tuple[Output, ...]:
     handle = context.handle("modelPackage")
     info = context.models.describe(handle)
     context.report.message(f"Model {info.name!r}: {info.task.value}, {len(info.classes)} classes, {info.class_rule}")
-    proved = {"digest": handle.digest, "definition": dlpk.open(Path(handle.path)).emd_name}
+    proved: dict[str, JsonValue] = {"digest": handle.digest, "definition": dlpk.open(Path(handle.path)).emd_name}
     return (Output("installSucceed", "installation", value=proved),)
 
 
