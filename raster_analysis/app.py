@@ -31,6 +31,9 @@ from raster_analysis.jobs.conductor import Policy
 from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.job import Job
 from raster_analysis.jobs.store import Store
+from raster_analysis.ogc.dialect import OGC
+from raster_analysis.ogc.endpoints import ogc_endpoints
+from raster_analysis.ogc.links import ROOT as OGC_ROOT
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
 from raster_analysis.portal.storage import require
@@ -114,6 +117,7 @@ def open_rooms(
             stores=settings.stores,
             name=settings.portal_name,
             upload_limit=settings.upload_limit,
+            user_quota=settings.user_quota,
             item_storage=settings.item_storage,
             item_cache=settings.item_cache,
             image_hosts=ServiceHosts.of(settings.image_hosts, settings.private_image_hosts),
@@ -165,7 +169,8 @@ def create_app(
     answers: Counter[int] = Counter()
     desk = Desk(rooms.portal.tokens, Pages(urls, settings.portal_name), settings.form_limit, rooms.portal.uploads)
     journal = Middleware(Journal, answers=answers)
-    app = make_site(desk, list_endpoints(rooms, urls, answers), lifespan=_lifespan(rooms), middleware=[journal])
+    endpoints = list_endpoints(rooms, urls, answers)
+    app = make_site(desk, endpoints, lifespan=_lifespan(rooms), middleware=[journal], dialects={OGC_ROOT: OGC})
     app.state.rooms = rooms
     return app
 
@@ -189,7 +194,7 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )
     own = [endpoint for service in services for endpoint in service.endpoints()]
-    return [*own, *sharing_endpoints(portal, urls)]
+    return [*own, *sharing_endpoints(portal, urls), *ogc_endpoints(rooms.dispatcher, urls, rooms.settings.portal_name)]
 
 
 def _previews(rooms: Rooms) -> Previews:

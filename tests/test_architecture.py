@@ -36,6 +36,7 @@ RANKS: list[set[str]] = [
     {"jobs", "executors", "inference", "portal", "layers"},
     {"tools"},
     {"rest"},
+    {"ogc"},
     {
         "app",
         "worker",

@@ -130,8 +130,8 @@ class Dispatcher:
             raise JobError(f"there is no job {job_id!r}")
         return job
 
-    def jobs(self, user: str, *, limit: int = 100, before: str | None = None) -> list[Job]:
-        """Return a user's jobs, newest first; `before` is the last id of the page before."""
+    def jobs(self, user: str | None, *, limit: int = 100, before: str | None = None) -> list[Job]:
+        """Return a user's jobs, or everybody's, newest first; `before` is the last id of the page before."""
         return [self._board.get(job.id) or job for job in self.store.of_user(user, limit=limit, before=before)]
 
     def wait(self, job_id: str, timeout_s: float) -> Job | None:

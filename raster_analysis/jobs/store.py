@@ -191,9 +191,11 @@ class Store:
         with self._transaction() as connection:
             return {row.status: row.jobs for row in connection.execute(query)}
 
-    def of_user(self, user: str, *, limit: int = 100, before: str | None = None) -> list[Job]:
-        """Return a user's jobs, newest first; `before` is the id of the last job of the page before."""
-        query = sa.select(jobs).where(jobs.c.user == user).order_by(jobs.c.seq.desc()).limit(limit)
+    def of_user(self, user: str | None, *, limit: int = 100, before: str | None = None) -> list[Job]:
+        """Return a user's jobs, or everybody's, newest first; `before` is the id of the last job of the page before."""
+        query = sa.select(jobs).order_by(jobs.c.seq.desc()).limit(limit)
+        if user is not None:
+            query = query.where(jobs.c.user == user)
         if before is not None:
             query = query.where(jobs.c.seq < sa.select(jobs.c.seq).where(jobs.c.id == before).scalar_subquery())
         return self._select(query)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -16,15 +17,18 @@ from raster_analysis.errors import TokenRequired
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
-from raster_analysis.rest.envelope import Refusal, envelope, refusal_of
-from raster_analysis.rest.fields import BodyLimits, Fields, read_fields
-from raster_analysis.rest.formats import DOCUMENTS, Answer, Format, choose_format, json_response
+from raster_analysis.rest.dialect import ARCGIS, Dialect
+from raster_analysis.rest.envelope import Refusal
+from raster_analysis.rest.fields import BodyLimits, Fields
+from raster_analysis.rest.formats import DOCUMENTS, Answer, Format
 from raster_analysis.rest.multipart import UploadedFile
 from raster_analysis.rest.pages import Pages, Visit
 from raster_analysis.rest.urls import safe_target
 
 _SIGN_INS = 2
 """Threads that check passwords; users.py hashes no more at once."""
+_WAITS = 16
+"""Threads that wait for jobs on behalf of clients (guess)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,18 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """An answer that takes seconds: the rest of the work, which waits in a line of its own."""
+
+    finish: Callable[[], Answer | Response]
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A route with its access policy. The work is synchronous and runs in a thread."""
 
     path: str
-    work: Callable[[Call], Answer | Response]
+    work: Callable[[Call], Answer | Response | Waiting]
     policy: Policy
     changes: bool = False
     """Whether the request changes something: a browser session must post it with a CSRF token."""
@@ -64,6 +75,7 @@ class Endpoint:
     """Whether passwords are checked here."""
     methods: tuple[str, ...] = field(default=("GET", "POST"))
     """Clients post to read-only resources too (contract 1.13)."""
+    dialect: Dialect = ARCGIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +90,29 @@ class Desk:
     sign_ins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_SIGN_INS))
     """A line of their own: fifty sign-ins would take every thread for seconds, and polls would stand still."""
 
+    waits: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_WAITS))
+
     def route(self, endpoint: Endpoint) -> Route:
         """Return the route that serves an endpoint."""
 
         async def serve(request: Request) -> Response:
             try:
-                limits = await self._limits(endpoint, request)
-                async with read_fields(request, limits, self.uploads) as fields:
-                    line = self.sign_ins if endpoint.signs_in else None
-                    return await run_sync(self._answer, endpoint, request, fields, limiter=line)
+                return await self._serve(endpoint, request)
             except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
-                response = self.refuse(request, _fields_of_unreadable(request), error)
+                response = self.refuse(request, None, error, dialect=endpoint.dialect)
                 if getattr(request.state, "is_unread", False):
                     # What is still to come must not be taken for the next request.
                     response.headers["connection"] = "close"
                 return response
 
         return Route(endpoint.path, serve, methods=list(endpoint.methods))
+
+    async def _serve(self, endpoint: Endpoint, request: Request) -> Response:
+        limits = await self._limits(endpoint, request)
+        async with endpoint.dialect.read(request, limits, self.uploads) as fields:
+            line = self.sign_ins if endpoint.signs_in else None
+            answer = await run_sync(self._answer, endpoint, request, fields, limiter=line)
+        return answer if isinstance(answer, Response) else await run_sync(answer, limiter=self.waits)
 
     async def _limits(self, endpoint: Endpoint, request: Request) -> BodyLimits:
         """Return how much to read: gigabytes only from those who said before the body who they are.
@@ -108,49 +126,56 @@ class Desk:
         visitor = await run_in_threadpool(admit, endpoint.policy, credentials, self.identities)
         return BodyLimits(self.form_limit, endpoint.limit if visitor else self.form_limit)
 
-    def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response:
+    def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response | Callable[[], Response]:
+        """Return the answer, or what is to be called in the line of those who wait."""
         visit = Visit(request.url.path)
         try:
-            wanted = choose_format(fields.texts, endpoint.default_format, offered=endpoint.formats)
-            credentials = credentials_of(request, fields.texts, html=wanted is Format.HTML)
-            visitor = admit(endpoint.policy, credentials, self.identities)
-            if endpoint.changes and credentials.session:
-                _check_browser(request, credentials, fields.texts)
-            call = Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
+            call = self._admit(endpoint, request, fields)
             visit = _visit(endpoint, call)
             answer = endpoint.work(call)
-            # A person who pressed a button is led on to a page; programs read the answer.
-            if endpoint.changes and wanted is Format.HTML and isinstance(answer, Answer) and call.fields.get("next"):
-                return RedirectResponse(safe_target(call.fields["next"], self.pages.urls), 303)
-            return self._show(call, visit, answer)
+            if isinstance(answer, Waiting):
+                return partial(self._finish, endpoint, call, answer)
+            return self._show(endpoint, call, answer)
         except Exception as error:  # noqa: BLE001
-            return self.refuse(request, {"f": endpoint.default_format, **fields.texts}, error, visit=visit)
+            known = {"f": endpoint.default_format, **fields.texts}
+            return self.refuse(request, known, error, visit=visit, dialect=endpoint.dialect)
 
-    def _show(self, call: Call, visit: Visit, answer: Answer | Response) -> Response:
+    def _admit(self, endpoint: Endpoint, request: Request, fields: Fields) -> Call:
+        wanted = endpoint.dialect.choose(request, fields.texts, endpoint.default_format, offered=endpoint.formats)
+        credentials = credentials_of(request, fields.texts, html=wanted is Format.HTML)
+        visitor = admit(endpoint.policy, credentials, self.identities)
+        if endpoint.changes and credentials.session:
+            _check_browser(request, credentials, fields.texts)
+        return Call(request.path_params, fields.texts, fields.files, visitor, wanted, request, credentials)
+
+    def _finish(self, endpoint: Endpoint, call: Call, waiting: Waiting) -> Response:
+        try:
+            return self._show(endpoint, call, waiting.finish())
+        except Exception as error:  # noqa: BLE001
+            visit = _visit(endpoint, call)
+            return self.refuse(call.request, call.fields, error, visit=visit, dialect=endpoint.dialect)
+
+    def _show(self, endpoint: Endpoint, call: Call, answer: Answer | Response) -> Response:
         if isinstance(answer, Response):
             return answer
-        if call.format is Format.HTML:
-            return self.pages.show(answer, visit)
-        return json_response(answer.document, pretty=call.format is Format.PJSON)
+        if call.format is not Format.HTML:
+            return endpoint.dialect.write(answer, call.format)
+        # A person who pressed a button is led on to a page; programs read the answer.
+        if endpoint.changes and call.fields.get("next"):
+            return RedirectResponse(safe_target(call.fields["next"], self.pages.urls), 303)
+        return self.pages.show(answer, _visit(endpoint, call))
 
     def refuse(
-        self, request: Request, fields: Mapping[str, str], error: Exception, *, visit: Visit | None = None
+        self,
+        request: Request,
+        fields: Mapping[str, str] | None,
+        error: Exception,
+        *,
+        visit: Visit | None = None,
+        dialect: Dialect = ARCGIS,
     ) -> Response:
         """Return the answer to a request that failed, in the format it asked for."""
-        refusal = refusal_of(error)
-        document = envelope(refusal.code, refusal.message, refusal.details)
-        wanted = fields.get("f", "html").lower()
-        if wanted not in ("", "html"):
-            return json_response(document, pretty=wanted == "pjson")
-        if isinstance(error, TokenRequired):
-            return RedirectResponse(self.pages.sign_in_url(request.url.path), 303)
-        return self.pages.show(Answer(document, "error.html"), visit or Visit(request.url.path))
-
-
-def _fields_of_unreadable(request: Request) -> Mapping[str, str]:
-    """Return what is known of a request whose form, and with it the format, could not be read."""
-    wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
-    return {"f": wanted, **request.query_params}
+        return dialect.refuse(error, request, fields, visit=visit or Visit(request.url.path), pages=self.pages)
 
 
 def _check_browser(request: Request, credentials: Credentials, fields: Mapping[str, str]) -> None:

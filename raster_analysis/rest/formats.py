@@ -36,6 +36,12 @@ class Answer:
     page: str = "document.html"
     view: Mapping[str, Any] = field(default_factory=dict)
     """What the page shows besides the document."""
+    status: int = 200
+    """For dialects whose programs read it; pages and the ArcGIS dialect have 200."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As `status`."""
+    media_type: str = "application/json"
+    """As `status`."""
 
 
 def choose_format(
