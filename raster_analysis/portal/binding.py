@@ -67,7 +67,7 @@ class Binder:
         """
         pinned: dict[str, Handle] = {}
         for asked in _asked(tool, parameters):
-            if self._references.is_passed_on(asked.reference, user):
+            if self._references.is_passed_on(asked.reference, user) or self._goes_elsewhere(asked):
                 pinned[asked.wire_name] = self._handle(asked, user)
             # A file in a store has to be read first, which takes longer than a client waits at submit.
             elif asked.kind is Kind.MODEL and (asked.reference.item_id or asked.reference.url):
@@ -75,6 +75,11 @@ class Binder:
                 if isinstance(found, Item) and found.package_digest and self._packages.has(found.package_digest):
                     pinned[asked.wire_name] = self._package_handle(found, found.title)
         return pinned
+
+    def _goes_elsewhere(self, asked: Asked) -> bool:
+        """Tell whether a reference carries a token for another server, which only the handle will know."""
+        remote = self._references.find_remote(asked.reference) if asked.kind is Kind.RASTER else None
+        return remote is not None and remote.token is not None
 
     def bind(
         self, tool: Tool[Any], parameters: Parameters, user: User, pinned: Mapping[str, Handle]
@@ -147,7 +152,8 @@ class Binder:
             raise NotPermitted(
                 f"user {user.name!r} is a {user.role.value} and may not add items; ask for a publisher's role"
             )
-        # Told now rather than after hours of work; publishing asks again.
+        # Told now rather than after hours of work; publishing asks again, but never for room.
+        self._items.quota.check_begin(user.name)
         if target.item_id:
             self._items.get_own(target.item_id, user)
         if target.folder_id:

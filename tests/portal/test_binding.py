@@ -11,9 +11,11 @@ from raster_analysis.errors import AccessError, ParameterError
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ContextInput, FeatureInput, ModelInput, OutputName, ProcessingContext, RasterInput
 from raster_analysis.portal.item import PACKAGE_TYPE, Access, Item, ItemText
-from raster_analysis.portal.portal import Portal
+from raster_analysis.portal.portal import Portal, Settings
 from raster_analysis.portal.services import ServiceKind, ServiceName
-from raster_analysis.portal.users import User
+from raster_analysis.portal.users import Role, User
+from raster_analysis.rasters.service_hosts import ServiceHosts
+from raster_analysis.redaction import without_tokens
 from raster_analysis.tool import Kind, OutputInfo, Parameters, Tool, parameter
 
 BASE = "https://gis.example:8443"
@@ -249,3 +251,34 @@ def test_a_job_runs_the_model_that_was_there_when_it_was_submitted(
 def test_pinning_asks_for_the_right_to_the_model(portal: Portal, bob: User, model_item: Item) -> None:
     with pytest.raises(AccessError):
         portal.pin(TOOL, TOOL.parse({"model": json.dumps({"itemId": model_item.id})}), "bob")
+
+
+def test_what_a_token_opened_when_the_job_was_submitted_stays_open_without_it(
+    portal: Portal, alice: User, bob: User, raster_item: Item
+) -> None:
+    url = f"{BASE}/portal/sharing/rest/content/items/{raster_item.id}"
+    token = portal.tokens.issue("alice", 60).value
+    with_token = {"inputRaster": f"{url}?token={token}"}
+    pinned = portal.pin(TOOL, TOOL.parse(with_token), "bob")
+    assert set(pinned) == {"inputRaster"}
+    stored = TOOL.parse(without_tokens(with_token))
+    assert portal.bind(TOOL, stored, "bob", pinned) == pinned
+    with pytest.raises(ParameterError, match="inaccessible"):
+        portal.bind(TOOL, stored, "bob")
+    # Whose own right it is, that is asked again when the job begins.
+    assert portal.pin(TOOL, TOOL.parse(with_token), "alice") == {}
+
+
+def test_a_token_for_another_server_stays_with_the_handle(tmp_path: Path) -> None:
+    hosts = ServiceHosts.of(("images.example",), ())
+    portal = Portal(Settings(tmp_path / "data", BASE, image_hosts=hosts))
+    portal.users.add("carol", "correct horse", Role.PUBLISHER)
+    url = "https://images.example/arcgis/rest/services/scene/ImageServer"
+    form = {"inputRaster": json.dumps({"url": url, "serviceToken": "secret"})}
+    pinned = portal.pin(TOOL, TOOL.parse(form), "carol")
+    stored = without_tokens(form)
+    assert "secret" not in json.dumps(stored)
+    handle = portal.bind(TOOL, TOOL.parse(stored), "carol", pinned)["inputRaster"]
+    assert (handle.remote and handle.remote.token) == "secret"
+    assert portal.pin(TOOL, TOOL.parse({"inputRaster": url}), "carol") == {}
+    portal.close()
