@@ -19,12 +19,17 @@ from raster_analysis.grid import Grid
 from raster_analysis.pixels import Pixels
 from raster_analysis.rasters.gdal_environment import READING_OPTIONS
 from raster_analysis.rasters.gdal_log import GDAL_ERRORS
-from raster_analysis.rasters.rendering import Palette, Rgba, colorize
+from raster_analysis.rasters.rendering import PALETTE_SIZE, Palette, Rgba, colorize
 
-COMPRESSIONS = {"none": {}, "lz77": {"compress": "DEFLATE", "zlevel": 4}, "lzw": {"compress": "LZW"}}
+COMPRESSIONS: dict[str, dict[str, object]] = {
+    "none": {},
+    "lz77": {"compress": "DEFLATE", "zlevel": 4},
+    "lzw": {"compress": "LZW"},
+}
 """Ways to write the values of a TIFF, all of them without loss."""
-_PNG_LEVEL = 4
-"""Measured on land cover: twice as fast as 6, a twentieth larger."""
+_PNG: dict[str, object] = {"driver": "PNG", "ZLEVEL": 4}
+"""Pictures are sent once and thrown away: speed counts more than the last bytes (level 6 is GDAL's own)."""
+_TILE_PX = 256
 _WHITE = np.uint8(255)
 
 
@@ -40,8 +45,8 @@ class Values:
 def encode_png(rgba: Rgba, *, alpha: bool = True) -> bytes:
     """Return a PNG in true colours; without alpha what is transparent is white."""
     if alpha:
-        return _encode(rgba, driver="PNG", ZLEVEL=_PNG_LEVEL)
-    return _encode(_on_white(rgba), driver="PNG", ZLEVEL=_PNG_LEVEL)
+        return _encode(rgba, profile=_PNG)
+    return _encode(_on_white(rgba), profile=_PNG)
 
 
 def encode_classes_png(values: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_], palette: Palette) -> bytes:
@@ -51,11 +56,11 @@ def encode_classes_png(values: npt.NDArray[np.generic], mask: npt.NDArray[np.boo
     empty = next((value for value in range(256) if not shown[value]), None)
     if empty is None:
         return encode_png(colorize(values, mask, palette))
-    in_range = (values >= 0) & (values < 256)
-    small = np.where(in_range, values, empty).astype(np.uint8)
+    wide = values.astype(np.int64)
+    small = np.where((wide >= 0) & (wide < PALETTE_SIZE), wide, empty).astype(np.uint8)
     indexes = np.where(mask & shown[small], small, np.uint8(empty))
     colors = {value: palette.colors.get(value, (0, 0, 0, 0)) for value in range(256)}
-    return _encode(indexes[np.newaxis], driver="PNG", colormap=colors, ZLEVEL=_PNG_LEVEL)
+    return _encode(indexes[np.newaxis], profile=_PNG, colormap=colors)
 
 
 def encode_small_png(rgba: Rgba) -> bytes:
@@ -64,12 +69,12 @@ def encode_small_png(rgba: Rgba) -> bytes:
     indexes = np.where(rgba[3] > 0, steps[0] * 36 + steps[1] * 6 + steps[2], np.uint8(255))
     cube = {r * 36 + g * 6 + b: (r * 51, g * 51, b * 51, 255) for r in range(6) for g in range(6) for b in range(6)}
     colors = {**cube, **dict.fromkeys(range(216, 256), (0, 0, 0, 0))}
-    return _encode(indexes[np.newaxis], driver="PNG", colormap=colors, ZLEVEL=_PNG_LEVEL)
+    return _encode(indexes[np.newaxis], profile=_PNG, colormap=colors)
 
 
 def encode_jpeg(rgba: Rgba, quality: int) -> bytes:
     """Return a JPEG; what is transparent is white."""
-    return _encode(_on_white(rgba), driver="JPEG", QUALITY=quality)
+    return _encode(_on_white(rgba), profile={"driver": "JPEG", "QUALITY": quality})
 
 
 def encode_tiff(values: Values, compression: str) -> bytes:
@@ -78,10 +83,12 @@ def encode_tiff(values: Values, compression: str) -> bytes:
     data = pixels.data
     if values.nodata is not None and not pixels.mask.all():
         data = np.where(pixels.mask, data, np.array(values.nodata).astype(data.dtype))
-    placed = {"crs": CRS.from_wkt(grid.crs), "transform": grid.transform, "nodata": values.nodata}
-    tiled = {"tiled": True, "blockxsize": 256, "blockysize": 256} if grid.window.size > 256 * 256 else {}
+    profile: dict[str, object] = {"crs": CRS.from_wkt(grid.crs), "transform": grid.transform, "nodata": values.nodata}
+    profile |= COMPRESSIONS[compression]
+    if grid.window.size > _TILE_PX**2:
+        profile |= {"tiled": True, "blockxsize": _TILE_PX, "blockysize": _TILE_PX}
     mask = pixels.mask if values.nodata is None and not pixels.mask.all() else None
-    return _encode(data, driver="GTiff", mask=mask, **placed, **tiled, **COMPRESSIONS[compression])
+    return _encode(data, profile={"driver": "GTiff", **profile}, mask=mask)
 
 
 def encode_lerc(values: Values, tolerance: float) -> bytes:
@@ -107,15 +114,14 @@ def _on_white(rgba: Rgba) -> Rgba:
 def _encode(
     data: npt.NDArray[np.generic],
     *,
-    driver: str,
+    profile: dict[str, object],
     mask: npt.NDArray[np.bool_] | None = None,
     colormap: dict[int, tuple[int, int, int, int]] | None = None,
-    **profile: object,
 ) -> bytes:
     bands, height, width = data.shape
-    shape = {"driver": driver, "count": bands, "height": height, "width": width, "dtype": data.dtype.name}
+    shape = {"count": bands, "height": height, "width": width, "dtype": data.dtype.name}
     with MemoryFile() as memory:
-        with _writing(memory, {**shape, **profile}) as sink:
+        with _writing(memory, {**profile, **shape}) as sink:
             sink.write(data)
             if colormap:
                 sink.write_colormap(1, colormap)

@@ -199,7 +199,8 @@ def _as_type(data: np.ndarray[Any, Any], kind: np.dtype[Any]) -> np.ndarray[Any,
     if kind.kind == "f":
         return data.astype(kind)
     bounds = np.iinfo(kind)
-    return np.nan_to_num(data.astype(np.float64)).clip(bounds.min, bounds.max).astype(kind)
+    cut: np.ndarray[Any, Any] = np.nan_to_num(data.astype(np.float64)).clip(bounds.min, bounds.max).astype(kind)
+    return cut
 
 
 def _can_hold(kind: np.dtype[Any], value: float) -> bool:

@@ -22,6 +22,7 @@ SAMPLE_PX = 1_000_000
 _WITHOUT_OVERVIEW = 64
 """Reading an overview finer than this times the sample costs seconds: windows are read instead."""
 _WINDOW_PX, _WINDOWS_A_SIDE = 128, 8
+_STORED = ("MINIMUM", "MAXIMUM", "MEAN", "STDDEV")
 BINS = 256
 
 
@@ -151,10 +152,10 @@ def _histogram_range(kind: np.dtype[Any], low: float, high: float) -> tuple[floa
 def _with_stored(dataset: DatasetReader, index: int, computed: BandStatistics | None) -> BandStatistics | None:
     """Return statistics with the figures that the file itself tells: those are of all pixels."""
     tags = dataset.tags(index + 1)
-    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "deviation": "STDDEV"}
     try:
-        stored = {name: float(tags[f"STATISTICS_{tag}"]) for name, tag in names.items()}
+        low, high, mean, deviation = (float(tags[f"STATISTICS_{name}"]) for name in _STORED)
     except (KeyError, ValueError):
         return computed
-    usable = np.isfinite(list(stored.values())).all() and stored["minimum"] <= stored["maximum"]
-    return replace(computed, **stored) if computed and usable else computed
+    if computed is None or not np.isfinite([low, high, mean, deviation]).all() or low > high:
+        return computed
+    return replace(computed, minimum=low, maximum=high, mean=mean, deviation=deviation)

@@ -94,7 +94,8 @@ def _as_kind(values: npt.NDArray[Any], kind: np.dtype[Any]) -> npt.NDArray[np.ge
         return values.astype(kind)
     # A cubic curve overshoots at edges: without a limit 255 and a little would become 0.
     bounds = np.iinfo(kind)
-    return np.clip(np.rint(values), bounds.min, bounds.max).astype(kind)
+    cut: npt.NDArray[np.generic] = np.clip(np.rint(values), bounds.min, bounds.max).astype(kind)
+    return cut
 
 
 def project_points(
@@ -105,7 +106,8 @@ def project_points(
     if source == target:
         return here, there
     # Not rasterio's: that one fails altogether when a single point lies outside of the system's domain.
-    return _transformer(source, target).transform(here, there)  # type: ignore[no-any-return]
+    moved: tuple[Places, Places] = _transformer(source, target).transform(here, there)
+    return moved
 
 
 def apply_affine(affine: Affine, xs: Places, ys: Places) -> tuple[Places, Places]:

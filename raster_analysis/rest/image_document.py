@@ -98,18 +98,19 @@ def key_properties(facts: Facts) -> Document:
 def attribute_table_document(facts: Facts) -> Document:
     """Return the classes as a table of records."""
     fields: list[JsonValue] = [
-        {"name": "OBJECTID", "type": "esriFieldTypeOID", "alias": "OBJECTID", "domain": None},
-        {"name": "Value", "type": "esriFieldTypeInteger", "alias": "Value", "domain": None},
-        {"name": "Class", "type": "esriFieldTypeString", "alias": "Class", "domain": None, "length": 254},
-        *(
-            {"name": name, "type": "esriFieldTypeInteger", "alias": name, "domain": None}
-            for name in ("Red", "Green", "Blue")
-        ),
+        _field("OBJECTID", "OID"),
+        _field("Value", "Integer"),
+        {**_field("Class", "String"), "length": 254},
+        *[_field(name, "Integer") for name in ("Red", "Green", "Blue")],
     ]
     rows: list[JsonValue] = [
         {"attributes": {"OBJECTID": number, **class_attributes(row)}} for number, row in enumerate(facts["classes"])
     ]
     return {"objectIdFieldName": "OBJECTID", "fields": fields, "features": rows}
+
+
+def _field(name: str, kind: str) -> Document:
+    return {"name": name, "type": f"esriFieldType{kind}", "alias": name, "domain": None}
 
 
 def class_attributes(row: Sequence[Any]) -> Document:

@@ -78,7 +78,7 @@ def _samples(
     if not points:
         raise Refusal(400, "geometry holds no point.")
     facts = sources.facts(source.raster)
-    content = sources.ask("image_points", source.raster, {"points": [*points], "reference": given})
+    content = sources.ask("image_points", source.raster, {"points": [[*point] for point in points], "reference": given})
     samples = [Sample(x, y, values) for (x, y), values in zip(points, json.loads(content.data), strict=True)]
     return samples, _shown(given or own_reference(facts))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -204,7 +204,7 @@ _STRETCHES = {"0": "none", "-1": "none", "3": "deviation", "5": "minimum", "6": 
     "minmax": "minimum",
     "percentclip": "percent",
 }
-_RULES = {
+_RULES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, JsonValue]]] = {
     "identity": lambda _: {},
     "none": lambda _: {"kind": "none"},
     "colormap": _colormap,

@@ -68,7 +68,8 @@ class ImageServer:
         return [*self._routes(HOSTED, Policy.ANYONE), *self._routes(RENDERING, Policy.PUBLISHER)]
 
     def _routes(self, base: str, policy: Policy) -> list[Endpoint]:
-        documents = {"": self.service, "/info": self.service, "/identify": self.identify, "/getSamples": self.samples}
+        documents: dict[str, Callable[[Call], Answer]] = {}
+        documents |= {"": self.service, "/info": self.service, "/identify": self.identify, "/getSamples": self.samples}
         documents |= {f"/{name}": self._about(about) for name, about in _ABOUT.items()}
         documents |= {"/computeStatisticsHistograms": self.compute, "/computeHistograms": self.compute}
         documents |= {f"/{name}": _refuse(reason) for name, reason in _REFUSED.items()}
