@@ -63,6 +63,10 @@ class ModelInfo:
     arguments: tuple[Argument, ...]
     activation_bytes: int = 768
     """Estimate of what the network holds while it runs, for each pixel of a batch."""
+    crop_size_fixed: bool = True
+    """For crops: all are tiles around the features' middles; else each is its feature's rectangle."""
+    blacken_around_feature: bool = False
+    """For crops: pixels outside of the feature are set to 0."""
 
 
 @dataclass(frozen=True, slots=True)

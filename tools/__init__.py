@@ -10,6 +10,7 @@ if __name__ != "raster_analysis.tools":
     raise ImportError("this folder is the package raster_analysis.tools: import it by that name")
 
 from raster_analysis.tools import (
+    classify_objects_using_deep_learning,
     classify_pixels_using_deep_learning,
     compute_accuracyfor_object_detection,
     copy_raster,
@@ -38,6 +39,7 @@ TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
             compute_accuracyfor_object_detection,
             detect_objects_using_deep_learning,
             classify_pixels_using_deep_learning,
+            classify_objects_using_deep_learning,
             detect_change_using_deep_learning,
             copy_raster,
         )

@@ -7,7 +7,7 @@ import json
 from pydantic import JsonValue
 
 from raster_analysis.inputs import ModelInput
-from raster_analysis.model_info import Argument, ModelInfo
+from raster_analysis.model_info import Argument, ModelInfo, Task
 from raster_analysis.tool import Context, Kind, Output, OutputInfo, Parameters, Tool, parameter
 
 
@@ -36,6 +36,7 @@ def describe_model(info: ModelInfo) -> dict[str, JsonValue]:
         "ImageWidth": info.tile_width,
         "SupportsVariableTileSize": info.variable_tile,
         "ModelPadding": info.model_padding,
+        **_crop_keys(info),
         "Classes": [
             {"Value": c.value, "Name": c.name, "Color": list(c.color) if c.color else None} for c in info.classes
         ],
@@ -43,6 +44,15 @@ def describe_model(info: ModelInfo) -> dict[str, JsonValue]:
         "ParameterInfo": [_describe_argument(argument) for argument in info.arguments],
         # Under both names: clients of different ages read one or the other (contract 8.1, dlpk 2.4).
         "arguments": [_describe_argument(argument) for argument in info.arguments],
+    }
+
+
+def _crop_keys(info: ModelInfo) -> dict[str, JsonValue]:
+    if info.task is not Task.CROPS:
+        return {}
+    return {
+        "CropSizeFixed": int(info.crop_size_fixed),
+        "BlackenAroundFeature": int(info.blacken_around_feature),
     }
 
 

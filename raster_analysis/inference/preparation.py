@@ -150,7 +150,7 @@ def _settle(request: Request, info: ModelInfo, context: Context, settled: Settle
         memory_limit=limit, sample_bytes=np.dtype(view.dtype).itemsize, probabilities=request.blends,
     )  # fmt: skip
     value_range = context.rasters.describe(raster).value_range
-    wanted = replace(_wanted_engine(request, values, tiling), threads=_threads(processing, context.threads))
+    wanted = replace(wanted_engine(request, values, tiling), threads=count_threads(processing, context.threads))
     if wanted not in settled:
         with context.rasters.open(view) as reader:
             samples = read_samples(reader, info, tiling)
@@ -184,14 +184,15 @@ def _choose_tiling(
     )
 
 
-def _threads(processing: ProcessingContext, own: int) -> int:
+def count_threads(processing: ProcessingContext, own: int) -> int:
     """Return the CPU threads of the network: the slot's own, or the share of them that the context asks for."""
     if processing.parallel_processing_factor is None:
         return own
     return processing.threads(own or count_cores())
 
 
-def _wanted_engine(request: Request, values: ArgumentValues, tiling: Tiling) -> Engine:
+def wanted_engine(request: Request, values: ArgumentValues, tiling: Tiling) -> Engine:
+    """Return the engine that a request asks for; what it leaves open stays so."""
     processing = request.processing
     # GPU is a wish that clients send by default; the job's messages say when there is none.
     device = processing.device or ("cpu" if processing.processor_type == "CPU" else "auto")

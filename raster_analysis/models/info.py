@@ -269,6 +269,9 @@ def _assemble(package: OpenPackage, entry: NetworkInputFacts, tensors: Tensors, 
         instances=output is not None and output.decoder is Decoder.MASKS,
         arguments=(),
         activation_bytes=_activation_bytes(definition),
+        # What templates that leave them out mean (dlpk 1.2).
+        crop_size_fixed=definition.crop_size_fixed is not False,
+        blacken_around_feature=definition.blacken_around_feature is not False,
     )
     single = count_scores(definition, tensors) == 1
     return replace(info, arguments=describe_arguments(info, definition, single_score=single))

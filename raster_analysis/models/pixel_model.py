@@ -108,13 +108,22 @@ class PixelModel:
 
     def _check_space(self, name: str, shape: tuple[int, ...]) -> None:
         plan, loss = self._network.plan, 2 * self.info.model_padding
-        if self.info.task is Task.CROPS and len(shape) == 2:
+        if self.info.task is Task.CROPS:
+            self._check_crops(name, shape)
             return
         space = shape[1:3] if plan.layout == "NHWC" else shape[-2:]
         if len(shape) not in (3, 4) or space != (plan.rows - loss, plan.cols - loss):
             raise ModelError(
                 f"output {name!r} {shape} does not fit tiles of {plan.rows} x {plan.cols} pixels and ModelPadding "
                 f"{self.info.model_padding}: {plan.rows - loss} x {plan.cols - loss} pixels were expected"
+            )
+
+    def _check_crops(self, name: str, shape: tuple[int, ...]) -> None:
+        space = shape[1:3] if self._network.plan.layout == "NHWC" else shape[2:]
+        if len(shape) != 2 and (len(shape) != 4 or space != (1, 1)):
+            raise ModelError(
+                f"output {name!r} {shape} is no list of scores for each crop: (n, classes) was expected; "
+                "a network that gives a map of scores is an ImageClassification"
             )
 
     def _choose_head(self, name: str, shape: tuple[int, ...]) -> Head:

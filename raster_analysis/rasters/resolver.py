@@ -138,6 +138,11 @@ def _file_handle(kind: Literal["raster", "features"], path: Path, title: str) ->
     stamp = Stamp.of(path)
     wanted, error = (RASTERS, RasterError) if kind == "raster" else (FEATURES, InputError)
     found = name_content(_head(path, title))
+    if kind == "raster" and found.driver in FEATURES:
+        raise RasterError(
+            f"raster {title!r} is {found.words}; want one of {', '.join(wanted)}; "
+            "pictures that are attached to features are not read"
+        )
     if found.driver not in wanted:
         raise error(f"{kind} {title!r} is {found.words}; want one of {', '.join(wanted)}{found.way_out}")
     return Handle(kind, str(path), title, driver=found.driver, stamp=stamp)
