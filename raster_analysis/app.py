@@ -46,6 +46,8 @@ from raster_analysis.rest.data_stores import DataStores
 from raster_analysis.rest.directory import Directory
 from raster_analysis.rest.doors import Doors
 from raster_analysis.rest.endpoint import Desk, Endpoint
+from raster_analysis.rest.feature_source import FeatureSources
+from raster_analysis.rest.featureserver import FeatureServer
 from raster_analysis.rest.gpserver import GPServer
 from raster_analysis.rest.health import Checks, Health
 from raster_analysis.rest.home import Home
@@ -185,7 +187,8 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         OAuth(doors, urls, time.time),
         _previews(rooms),
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
-        Directory(urls, portal.items, portal.services),
+        FeatureServer(FeatureSources(portal.items, portal.services, rooms.readers)),
+        Directory(urls, portal.items),
         Home(portal, urls),
         DataStores(portal.stores),
         ToolboxInfo(),

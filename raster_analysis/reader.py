@@ -20,10 +20,13 @@ from raster_analysis.rasters.image_questions import (
     answer_points,
     answer_statistics,
 )
+from raster_analysis.rest.feature_questions import answer_feature_facts, answer_features
 
 Function = Callable[[Handle, dict[str, JsonValue]], Content]
 
 FUNCTIONS: Mapping[str, Function] = {
+    "feature_facts": answer_feature_facts,
+    "features": answer_features,
     "image_facts": answer_facts,
     "image_frame": answer_frame,
     "image": answer_image,

@@ -16,7 +16,7 @@ _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
 _EMPTY = 0x10
 
 
-def decode(blobs: Sequence[bytes | None]) -> npt.NDArray[np.object_]:
+def decode(blobs: Sequence[object]) -> npt.NDArray[np.object_]:
     """Return shapes in x and y; None for none and for empty ones."""
     found = shapely.from_wkb([_wkb(blob) for blob in blobs], on_invalid="ignore")
     shapes = np.asarray(shapely.force_2d(np.asarray(found, dtype=object)), dtype=object)
@@ -34,10 +34,10 @@ def bounds_of_heads(heads: Sequence[bytes | None]) -> npt.NDArray[np.float64] | 
     return np.column_stack([xmin, ymin, xmax, ymax])
 
 
-def _wkb(blob: bytes | None) -> bytes | None:
+def _wkb(blob: object) -> bytes | None:
     if not blob:
         return None
-    if blob[:2] != b"GP" or len(blob) < 8:
+    if not isinstance(blob, bytes) or blob[:2] != b"GP" or len(blob) < 8:
         raise InputError("the layer holds something that is no GeoPackage geometry")
     flags = blob[3]
     kind = (flags >> 1) & 7

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
 
 from raster_analysis.errors import InputError
 from raster_analysis.layers.feature_query import Place, Relation
@@ -20,7 +21,7 @@ from raster_analysis.layers.reference import crs_of, grow, project_one
 _AT_ONCE = 20_000
 
 Ids = npt.NDArray[np.int64]
-_Predicate = Callable[[shapely.Geometry, npt.NDArray[np.object_]], npt.NDArray[np.bool_]]
+_Predicate = Callable[[BaseGeometry, npt.NDArray[np.object_]], npt.NDArray[np.bool_]]
 
 _PREDICATES: Mapping[Relation, _Predicate] = {
     Relation.INTERSECTS: shapely.intersects,
@@ -51,7 +52,7 @@ def find_ids(connection: sqlite3.Connection, layer: Layer, place: Place) -> Ids:
     return np.sort(np.concatenate(hits))
 
 
-def _shape(layer: Layer, place: Place) -> shapely.Geometry:
+def _shape(layer: Layer, place: Place) -> BaseGeometry:
     """Return the shape in the layer's reference."""
     shape = shapely.from_wkt(place.wkt)
     if not shapely.is_valid(shape):
@@ -67,7 +68,7 @@ def _shape(layer: Layer, place: Place) -> shapely.Geometry:
 
 
 def _candidates(
-    connection: sqlite3.Connection, layer: Layer, shape: shapely.Geometry, relation: Relation
+    connection: sqlite3.Connection, layer: Layer, shape: BaseGeometry, relation: Relation
 ) -> tuple[Ids, Ids]:
     """Return the ids of those that are surely meant, and of those whose shapes must be looked at."""
     if not layer.has_index:
@@ -76,7 +77,7 @@ def _candidates(
     xmin, ymin, xmax, ymax = shape.bounds
     sql = f"SELECT id FROM {layer.index} WHERE maxx >= ? AND minx <= ? AND maxy >= ? AND miny <= ?"  # noqa: S608
     found = _ids(connection.execute(sql, (xmin, xmax, ymin, ymax)))
-    is_box = shape.geom_type == "Polygon" and shape.equals(shapely.box(xmin, ymin, xmax, ymax))
+    is_box = bool(shapely.equals(shape, shapely.box(xmin, ymin, xmax, ymax)))
     if not is_box or relation not in _INSIDE_IS_ENOUGH:
         return np.empty(0, np.int64), found
     # The index rounds boxes outwards, so that what it says is inside is inside.
@@ -86,7 +87,7 @@ def _candidates(
 
 
 def _test(
-    connection: sqlite3.Connection, layer: Layer, ids: Ids, wanted: tuple[shapely.Geometry, Relation]
+    connection: sqlite3.Connection, layer: Layer, ids: Ids, wanted: tuple[BaseGeometry, Relation]
 ) -> npt.NDArray[np.bool_]:
     shape, relation = wanted
     geometry = quote_name(str(layer.geometry_column))

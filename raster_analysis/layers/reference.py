@@ -10,6 +10,7 @@ import numpy.typing as npt
 import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
+from shapely.geometry.base import BaseGeometry
 
 from raster_analysis.errors import InputError
 from raster_analysis.inputs import SpatialReference
@@ -64,7 +65,7 @@ def project(shapes: npt.NDArray[np.object_], source: CRS, target: CRS) -> npt.ND
     return moved
 
 
-def project_one(shape: shapely.Geometry, source: CRS, target: CRS) -> shapely.Geometry:
+def project_one(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
     """Return a shape in another system, its edges as the curves they are there; raises InputError without one."""
     if source == target:
         return shape
@@ -72,7 +73,7 @@ def project_one(shape: shapely.Geometry, source: CRS, target: CRS) -> shapely.Ge
     longest = max(xmax - xmin, ymax - ymin)
     fine = shapely.segmentize(shape, longest / _PARTS_OF_EDGES) if longest else shape
     try:
-        moved: shapely.Geometry = shapely.transform(fine, _mover(source, target))
+        moved: BaseGeometry = shapely.transform(fine, _mover(source, target))
     except ProjError:
         moved = shapely.Point(np.inf, np.inf)
     if not np.isfinite(moved.bounds).all():
@@ -80,9 +81,9 @@ def project_one(shape: shapely.Geometry, source: CRS, target: CRS) -> shapely.Ge
     return moved
 
 
-def grow(shape: shapely.Geometry, crs: CRS, distance_m: float) -> shapely.Geometry:
+def grow(shape: BaseGeometry, crs: CRS, distance_m: float) -> BaseGeometry:
     """Return a shape with all that lies within a distance on the ground."""
-    middle = project_one(shape.centroid, crs, CRS.from_epsg(4326))
+    middle = project_one(shape.centroid, crs, CRS.from_epsg(4326)).centroid
     flat = CRS.from_proj4(f"+proj=aeqd +lat_0={middle.y:.9f} +lon_0={middle.x:.9f} +datum=WGS84 +units=m")
     return project_one(project_one(shape, crs, flat).buffer(distance_m), flat, crs)
 

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from raster_analysis.portal.database import items
 from raster_analysis.portal.items import Items
-from raster_analysis.portal.services import ServiceKind, ServiceName, Services
+from raster_analysis.portal.services import ServiceKind
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.envelope import Refusal
@@ -21,10 +21,9 @@ _MOST_SERVICES = 1000
 class Directory:
     """Serves the listing of folders and services."""
 
-    def __init__(self, urls: Urls, items: Items, services: Services) -> None:
+    def __init__(self, urls: Urls, items: Items) -> None:
         self._urls = urls
         self._items = items
-        self._services = services
 
     def endpoints(self) -> list[Endpoint]:
         """Return every route of the directory."""
@@ -36,7 +35,7 @@ class Directory:
             Endpoint(f"{SERVICES}/", self.root, Policy.OPEN),
             Endpoint(f"{SERVICES}/System", self.system, Policy.OPEN),
             Endpoint(f"{SERVICES}/Hosted", self.hosted, Policy.ANYONE),
-            Endpoint(f"{SERVICES}/Hosted/{{name}}/{{kind}}", self.service, Policy.ANYONE),
+            Endpoint(f"{SERVICES}/Hosted/{{name}}/{{kind}}", self.no_service, Policy.ANYONE),
         ]
 
     def enter(self, _call: Call) -> Response:
@@ -70,24 +69,10 @@ class Directory:
         kinds = {kind.item_type: kind.value for kind in ServiceKind}
         return _listing([(f"Hosted/{item.name}", kinds[item.type]) for item in page.items])
 
-    def service(self, call: Call) -> Answer:
-        """Describe a result's service: its item, and where its data is; it has no layers to query yet."""
-        kind = call.path["kind"]
-        if kind not in set(ServiceKind):
-            raise Refusal(404, f"There is no service of kind {kind[:40]!r}; FeatureServer and ImageServer are.")
-        item = self._services.find(ServiceName(ServiceKind(kind), call.path["name"]), call.visitor)
-        return Answer(
-            {
-                "currentVersion": CURRENT_VERSION,
-                "serviceDescription": "The data can be downloaded; layers cannot be queried yet.",
-                "serviceItemId": item.id,
-                "name": item.name,
-                "capabilities": "",
-                "layers": [],
-                "tables": [],
-                "dataUrl": f"{self._urls.sharing}/content/items/{item.id}/data",
-            }
-        )
+    def no_service(self, call: Call) -> Answer:
+        """Refuse a kind of service that there is not; those that there are have routes of their own."""
+        kinds = " and ".join(ServiceKind)
+        raise Refusal(404, f"There is no service of kind {call.path['kind'][:40]!r}; {kinds} are.")
 
 
 def _listing(services: list[tuple[str, str]], folders: list[str] | None = None) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any
 import shapely
 from pydantic import ValidationError
 from shapely.errors import ShapelyError
+from shapely.geometry.base import BaseGeometry
 
 from dlpk.strict_json import JsonFault, parse
 from raster_analysis.errors import InputError
@@ -78,7 +79,7 @@ def _from_commas(text: str, name: str) -> str:
     raise InputError(f"geometry {text[:80]!r}: want xmin,ymin,xmax,ymax for an envelope, x,y for a point")
 
 
-def _box(numbers: Sequence[float]) -> shapely.Geometry:
+def _box(numbers: Sequence[float]) -> BaseGeometry:
     xmin, ymin, xmax, ymax = numbers
     xmin, xmax, ymin, ymax = min(xmin, xmax), max(xmin, xmax), min(ymin, ymax), max(ymin, ymax)
     if xmin == xmax and ymin == ymax:
@@ -88,11 +89,11 @@ def _box(numbers: Sequence[float]) -> shapely.Geometry:
     return shapely.box(xmin, ymin, xmax, ymax)
 
 
-def _area(rings: Sequence[Sequence[tuple[float, float]]]) -> shapely.Geometry:
+def _area(rings: Sequence[Sequence[tuple[float, float]]]) -> BaseGeometry:
     """Return what an odd number of rings surrounds: shells and holes, whatever way round each goes."""
     if not 0 < len(rings) <= _MOST_RINGS:
         raise InputError(f"geometry has {len(rings):,} rings; want 1 to {_MOST_RINGS:,}")
-    area: shapely.Geometry = shapely.make_valid(shapely.Polygon(rings[0]))
+    area: BaseGeometry = shapely.make_valid(shapely.Polygon(rings[0]))
     for ring in rings[1:]:
         area = area.symmetric_difference(shapely.make_valid(shapely.Polygon(ring)))
     return area
@@ -111,11 +112,11 @@ def _pairs(values: Any) -> list[tuple[float, float]]:
     return [(_number(value[0]), _number(value[1])) for value in values]
 
 
-def _write(shape: shapely.Geometry) -> str:
+def _write(shape: BaseGeometry) -> str:
     return str(shapely.to_wkt(shape, rounding_precision=-1))
 
 
-_READERS: Mapping[str, Callable[[dict[str, Any]], shapely.Geometry]] = {
+_READERS: Mapping[str, Callable[[dict[str, Any]], BaseGeometry]] = {
     "xmin": lambda value: _box([_number(value[key]) for key in ("xmin", "ymin", "xmax", "ymax")]),
     "x": lambda value: shapely.Point(_number(value["x"]), _number(value["y"])),
     "points": lambda value: shapely.MultiPoint(_pairs(value["points"])),
