@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """Largest request without files; room for a mask polygon of some 50,000 vertices."""
     upload_limit: ByteSize = ByteSize(4 * 1024**3)
     """Largest uploaded file."""
+    user_quota: ByteSize | None = None
+    """Bytes of the items and unfinished uploads of one user, e.g. `50GiB`; none by default."""
     item_storage: str = Field(default="folder", pattern=r"^(folder|s3://\S+)$")
     """Where items' files lie: `folder` (in `data`) or `s3://bucket/prefix`; endpoint and keys are in `AWS_*`."""
     item_cache: ByteSize = ByteSize(20 * 1024**3)

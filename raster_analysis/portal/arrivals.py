@@ -19,6 +19,7 @@ from raster_analysis.portal import files
 from raster_analysis.portal.database import Database, arrivals
 from raster_analysis.portal.item import safe_name
 from raster_analysis.portal.moment import Clock, now_ms
+from raster_analysis.portal.quota import Quota
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
 
@@ -66,7 +67,10 @@ class Arrival:
 class Arrivals:
     """The files that users send in parts. Missing and somebody else's are the same answer."""
 
-    def __init__(self, database: Database, folder: Path, uploads: Uploads, *, clock: Clock = now_ms) -> None:
+    def __init__(
+        self, database: Database, folder: Path, uploads: Uploads, *, quota: Quota | None = None, clock: Clock = now_ms
+    ) -> None:
+        self._quota = quota
         self._database = database
         self._folder = folder
         self._uploads = uploads
@@ -110,8 +114,14 @@ class Arrivals:
             with self._placing:
                 self._require_open(self.get(arrival_id, user))
                 self._check_total(arrival_id, number, arrived)
+                self.require_room(self.get(arrival_id, user).owner, arrived)
                 files.place(received, self._part(arrival_id, number))
         self.touch(arrival_id)
+
+    def require_room(self, owner: str, size: int) -> None:
+        """Raise InputError when the owner's quota has no room for some bytes."""
+        if self._quota:
+            self._quota.check(owner, size)
 
     def parts(self, arrival_id: str) -> list[int]:
         """Return the numbers of the parts that are here, in order."""

@@ -152,7 +152,8 @@ class Binder:
             raise NotPermitted(
                 f"user {user.name!r} is a {user.role.value} and may not add items; ask for a publisher's role"
             )
-        # Told now rather than after hours of work; publishing asks again.
+        # Told now rather than after hours of work; publishing asks again, but never for room.
+        self._items.quota.check_begin(user.name)
         if target.item_id:
             self._items.get_own(target.item_id, user)
         if target.folder_id:

@@ -28,6 +28,7 @@ class InputUploads:
         """Take a file in one piece."""
         require_publisher(owner)
         with self._uploads.receive(stream) as path:
+            self._arrivals.require_room(owner.name, path.stat().st_size)
             return self._arrivals.keep(self.register(owner, name).id, path)
 
     def register(self, owner: User, name: str) -> Arrival:

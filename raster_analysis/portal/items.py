@@ -15,6 +15,7 @@ from raster_analysis.errors import AccessError, InputError, StoreError
 from raster_analysis.portal.database import Database, items, new_id
 from raster_analysis.portal.item import Access, Item, changeable_by, readable_by, safe_name
 from raster_analysis.portal.moment import Clock, now_ms
+from raster_analysis.portal.quota import Quota
 from raster_analysis.portal.storage import Storage
 from raster_analysis.portal.users import User
 
@@ -46,9 +47,10 @@ class Page:
 class Items:
     """The items of a portal. Every reading asks who reads; missing and forbidden are the same answer."""
 
-    def __init__(self, database: Database, storage: Storage, *, clock: Clock = now_ms) -> None:
+    def __init__(self, database: Database, storage: Storage, quota: Quota, *, clock: Clock = now_ms) -> None:
         self._database = database
         self._storage = storage
+        self.quota = quota
         self._clock = clock
 
     def draft(self, owner: str, type: str, title: str) -> Item:
@@ -100,7 +102,10 @@ class Items:
             # Clients may choose the id (contract 4.1 c).
             if connection.scalar(select(items.c.id).where(items.c.id == item.id)):
                 raise id_taken(item.id)
-            return self.insert(connection, item, data)
+            added = self.insert(connection, item, data)
+            # Two uploads at a time may each have found room; of their rows one is the second.
+            self.quota.check_written(connection, item.owner, without=item.id)
+            return added
 
     def get(self, item_id: str, user: User | None) -> Item:
         """Return an item; raises AccessError when it is missing or not for this user."""
@@ -128,6 +133,7 @@ class Items:
         with self._database.write() as connection:
             before = find(connection, item_id, changeable_by(user))
             item = self.save(connection, replace(before, package_digest=package_digest), data)
+            self.quota.check_written(connection, item.owner)
         # After the commit: until then the row names the old file.
         self.drop_data(before)
         return item

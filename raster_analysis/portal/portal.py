@@ -31,6 +31,7 @@ from raster_analysis.portal.items import Items, deletable, id_taken
 from raster_analysis.portal.moment import Clock, now_ms
 from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.publishing import Publisher
+from raster_analysis.portal.quota import Quota
 from raster_analysis.portal.references import References
 from raster_analysis.portal.services import ServiceKind, ServiceName, Services
 from raster_analysis.portal.storage import FOLDER, FolderStorage, Storage
@@ -62,6 +63,8 @@ class Settings:
     name: str = "Raster Analysis"
     upload_limit: int = 4 * 2**30
     """Bytes of one uploaded file."""
+    user_quota: int | None = None
+    """Bytes of the items and unfinished uploads of one user."""
     item_storage: str = FOLDER
     """`folder`, or `s3://bucket/prefix`."""
     item_cache: int = 20 * 2**30
@@ -88,12 +91,13 @@ class Portal:
         self.folders = Folders(self.database, clock=clock)
         self.cache = Cache(folder / "cache", settings.item_cache)
         self.storage = _open_storage(settings, self.organisation, self.cache)
-        self.items = Items(self.database, self.storage, clock=clock)
+        self.quota = Quota(self.database, folder / "arrivals", settings.user_quota)
+        self.items = Items(self.database, self.storage, self.quota, clock=clock)
         self.services = Services(self.database, self.items, clock=clock)
         self.stores = Stores(settings.stores, private=folder)
         self.packages = Packages(folder / "packages")
         self.uploads = Uploads(folder / "uploads", settings.upload_limit)
-        self.arrivals = Arrivals(self.database, folder / "arrivals", self.uploads, clock=clock)
+        self.arrivals = Arrivals(self.database, folder / "arrivals", self.uploads, quota=self.quota, clock=clock)
         self.thumbnails = Thumbnails(self.database, clock=clock)
         self.input_uploads = InputUploads(self.arrivals, self.uploads)
         references = References(
@@ -167,6 +171,8 @@ class Portal:
             if source is None:
                 raise InputError("an item of type Deep Learning Package needs its file, a .dlpk")
             draft = replace(draft, package_digest=self.packages.keep(source, safe_name(name)))
+        if source:
+            self.quota.check(owner.name, source.stat().st_size, without=draft.id)
         data = self.items.place(draft.id, source, name) if source else None
         try:
             item = self.items.add(draft, data)
@@ -192,9 +198,15 @@ class Portal:
         item = self.items.get_own(item_id, user)
         if item.type in _SERVICE_TYPES:
             raise InputError(f"the data of a {item.type} comes from a tool, not from an upload")
+        self.quota.check(item.owner, source.stat().st_size - item.size)
         digest = self.packages.keep(source, safe_name(name)) if item.type == PACKAGE_TYPE else None
         logger.info("user %s replaces the file of item %s", user.name, item_id)
-        return self.items.replace_data(item_id, user, self.items.place(item_id, source, name), digest)
+        data = self.items.place(item_id, source, name)
+        try:
+            return self.items.replace_data(item_id, user, data, digest)
+        except Exception:
+            self.items.discard(data)
+            raise
 
     def draft(self, owner: User, type: str, text: ItemText, folder_id: str | None = None) -> Item:
         """Return a new item as its owner describes it, in no table yet."""

@@ -24,9 +24,11 @@ _DRAIN_PAUSE_S = 1.0
 class Body:
     """What is still to come of a request."""
 
-    def __init__(self, request: Request, limit: int) -> None:
+    def __init__(self, request: Request, limit: int, fault: str = "") -> None:
         self._request = request
         self._limit = limit
+        self._fault = fault
+        """What is said beyond the limit, when it is not that of every request."""
         self._received = 0
         self._is_over = False
 
@@ -72,6 +74,8 @@ class Body:
         return piece
 
     def _too_large(self) -> Refusal:
+        if self._fault:
+            return Refusal(400, self._fault)
         # Code 413 in an envelope: a real HTTP 413 would be sent again five times (contract 2.4).
         return Refusal(
             413,

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from raster_analysis.errors import TokenRequired
+from raster_analysis.portal.quota import Room
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
@@ -90,6 +91,9 @@ class Desk:
     sign_ins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_SIGN_INS))
     """A line of their own: fifty sign-ins would take every thread for seconds, and polls would stand still."""
 
+    room: Callable[[str], Room | None] = lambda _: None
+    """What a user's quota leaves."""
+
     waits: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_WAITS))
 
     def route(self, endpoint: Endpoint) -> Route:
@@ -124,7 +128,10 @@ class Desk:
         if endpoint.limit is None or credentials == Credentials():
             return BodyLimits(self.form_limit, self.form_limit)
         visitor = await run_in_threadpool(admit, endpoint.policy, credentials, self.identities)
-        return BodyLimits(self.form_limit, endpoint.limit if visitor else self.form_limit)
+        if visitor is None:
+            return BodyLimits(self.form_limit, self.form_limit)
+        room = await run_in_threadpool(self.room, visitor.name)
+        return BodyLimits(self.form_limit, endpoint.limit, room)
 
     def _answer(self, endpoint: Endpoint, request: Request, fields: Fields) -> Response | Callable[[], Response]:
         """Return the answer, or what is to be called in the line of those who wait."""

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from dlpk.strict_json import JsonFault, parse
 from raster_analysis.errors import RasterAnalysisError
+from raster_analysis.portal.quota import Room
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.rest.body import Body
 from raster_analysis.rest.envelope import Refusal
@@ -40,6 +41,15 @@ class BodyLimits:
     """A body without files, and all fields beside files together: these are held in memory."""
     files: int
     """A body with files, which go to the disk."""
+    room: Room | None = None
+    """What the user's quota leaves for the files."""
+
+    def body(self) -> tuple[int, str]:
+        """Return how many bytes a form with files may have, and what is said of one that has more."""
+        # Beside the files there is room for the fields and a thumbnail.
+        if self.room and self.room.left + self.text < self.files:
+            return self.room.left + self.text, f"The upload is too large: {self.room}."
+        return self.files, ""
 
 
 @asynccontextmanager
@@ -58,7 +68,7 @@ async def read_fields(request: Request, limits: BodyLimits, uploads: Uploads) ->
         return
     form = MultipartForm(request.headers["content-type"], uploads, text_limit=limits.text)
     try:
-        await _read_form(request, form, limits.files)
+        await _read_form(request, form, limits)
         yield Fields(query | _unique(form.texts), form.files)
     finally:
         # In a thread: the end of a file of gigabytes takes a while.
@@ -71,10 +81,10 @@ async def _read_plain(request: Request, kind: str, limit: int) -> dict[str, str]
     return _unique(_form_fields(content)) if kind == _PLAIN else _json_fields(kind, content)
 
 
-async def _read_form(request: Request, form: MultipartForm, limit: int) -> None:
+async def _read_form(request: Request, form: MultipartForm, limits: BodyLimits) -> None:
     """Feed a form in threads: parsing and writing would keep other requests waiting."""
     waiting = bytearray()
-    async with _body(request, limit) as body:
+    async with _body(request, *limits.body()) as body:
         async for piece in body.pieces():
             waiting += piece
             if len(waiting) >= _FEED_BYTES:
@@ -85,8 +95,8 @@ async def _read_form(request: Request, form: MultipartForm, limit: int) -> None:
 
 
 @asynccontextmanager
-async def _body(request: Request, limit: int) -> AsyncIterator[Body]:
-    body = Body(request, limit)
+async def _body(request: Request, limit: int, fault: str = "") -> AsyncIterator[Body]:
+    body = Body(request, limit, fault)
     try:
         yield body
     except (Refusal, RasterAnalysisError):
