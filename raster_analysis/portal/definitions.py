@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import JsonValue, ValidationError
 
+from dlpk.errors import DlpkError
 from dlpk.extraction import PARTIAL_PREFIX
 from dlpk.weights import identify_path
-from raster_analysis.errors import InputError
+from raster_analysis.errors import InputError, ModelError
 from raster_analysis.inputs import DataReference, parse_composite
 from raster_analysis.portal.item import PACKAGE_TYPE, Item, safe_name
 from raster_analysis.portal.items import Items
@@ -41,8 +42,9 @@ class Definitions:
         _refuse_code(definition)
         network, name = self._network(definition.get("ModelFile"), user)
         with self._scratch() as folder:
-            text = json.dumps({**definition, "ModelFile": name}, ensure_ascii=False)
-            (folder / "model.emd").write_text(text, encoding="utf-8")
+            # In ASCII: a request may hold halves of characters, which no file can.
+            text = json.dumps({**definition, "ModelFile": name})
+            (folder / "model.emd").write_text(text, encoding="ascii")
             for part, own_name in _parts(network, name):
                 _link_or_copy(part, folder / own_name)
             return self._packages.keep(folder, title_of(definition))
@@ -50,8 +52,8 @@ class Definitions:
     def _network(self, written: JsonValue, user: User) -> tuple[Path, str]:
         """Return the network's file and what it is called in the package."""
         found = self._references.find(_reference(written), user)
-        if isinstance(found, Item) and found.type == PACKAGE_TYPE:
-            raise InputError(f"ModelFile names {found.title!r}, which is a package; give it as the model itself")
+        if _is_package(found):
+            raise InputError(f"ModelFile {str(written)[:200]!r} is a package; give it as the model itself")
         path = self._items.data_path(found) if isinstance(found, Item) else found
         if path is None or not path.is_file():
             raise InputError(f"ModelFile {str(written)[:200]!r} is no file; {_WANTED}")
@@ -72,6 +74,12 @@ def title_of(definition: Mapping[str, JsonValue]) -> str:
     """Return what a definition is called in messages."""
     name = definition.get("ModelName") or definition.get("ModelConfiguration")
     return name[:100] if isinstance(name, str) else "model definition"
+
+
+def _is_package(found: Item | Path) -> bool:
+    if isinstance(found, Item):
+        return found.type == PACKAGE_TYPE
+    return found.suffix.lower() in (".dlpk", ".emd")
 
 
 def _refuse_code(definition: Mapping[str, JsonValue]) -> None:
@@ -98,7 +106,11 @@ def _reference(written: JsonValue) -> DataReference:
 def _parts(network: Path, name: str) -> Iterator[tuple[Path, str]]:
     """Yield the network's file, and for ONNX the files beside it in which its tensors lie."""
     yield network, name
-    for location in identify_path(network).external_files:
+    try:
+        locations = identify_path(network).external_files
+    except DlpkError as error:
+        raise ModelError(f"ModelFile {name!r} is no usable network: {error}") from None
+    for location in locations:
         part = network.parent / location
         # Plain neighbours only: what leads elsewhere is missing then, and the check of the package says so.
         if PurePosixPath(location).name == location and part.is_file() and not part.is_symlink():
@@ -106,6 +118,9 @@ def _parts(network: Path, name: str) -> Iterator[tuple[Path, str]]:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
+    # What is there may be a link to the user's own file, which a copy would overwrite.
+    if target.exists():
+        raise InputError(f"two files of the model would both be called {target.name!r}; rename one")
     try:
         target.hardlink_to(source)
     except OSError:  # another file system, or a file of somebody else's

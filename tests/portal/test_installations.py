@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from argon2 import PasswordHasher
 from raster_analysis.tools import TOOLS
@@ -149,6 +150,13 @@ def test_a_file_replaced_while_it_was_installed_is_not_taken_for_the_proved_one(
         portal.installations.install(reference, alice, digest=str(model.package_digest))
 
 
+def deep() -> object:
+    nested: object = 1
+    for _ in range(200):
+        nested = [nested]
+    return nested
+
+
 def definition(**keys: object) -> dict[str, object]:
     return {
         "Framework": "ONNX", "ModelType": "ImageClassification", "ModelConfiguration": "tiny",
@@ -161,6 +169,8 @@ def definition(**keys: object) -> dict[str, object]:
 @pytest.fixture
 def network_file(store: Path, network: bytes) -> Path:
     (store / "nets").mkdir()
+    for name in ("model.emd", "junk.onnx", "junk.pth"):
+        (store / "nets" / name).write_bytes(b"\x08\x07junk")
     path = store / "nets" / "tiny.onnx"
     path.write_bytes(network)
     return path
@@ -207,6 +217,12 @@ def test_the_network_of_a_definition_may_be_an_item(
         ({"ModelFile": "/rasterStores/images/missing.onnx"}, "does not exist or is inaccessible"),
         ({"ModelFile": "/rasterStores/images/nets"}, "is no file"),
         ({"ModelFile": "https://elsewhere.example/tiny.onnx"}, "is on another server"),
+        ({"ModelFile": "/rasterStores/images/nets/model.emd"}, "is a package; give it as the model itself"),
+        ({"ModelFile": "/rasterStores/images/nets/junk.onnx"}, "no usable network|not a usable package"),
+        ({"ModelFile": "/rasterStores/images/nets/junk.pth"}, "no usable network|not a usable package"),
+        ({"ModelName": "\ud800"}, "not a usable package"),
+        ({"ImageHeight": float("nan")}, "not a usable package"),
+        ({"Nested": deep()}, "not a usable package|not valid|too deep|recursion"),
         ({"ModelFile": None}, "cannot be used; ModelFile names a network file"),
         ({"ModelFile": ["a", "b"]}, "cannot be used"),
         ({"ModelFile": 7}, "cannot be used"),
@@ -230,3 +246,27 @@ def test_the_store_is_left_as_it_was(portal: Portal, alice: User, network_file: 
     after = network_file.stat()
     assert (before.st_mode, before.st_mtime_ns, before.st_ino) == (after.st_mode, after.st_mtime_ns, after.st_ino)
     assert (Path(handle.path) / "tiny.onnx").stat().st_ino != after.st_ino
+
+
+def test_a_file_of_the_store_is_never_written_to_by_another_of_the_same_name(
+    portal: Portal, alice: User, store: Path, network_file: Path
+) -> None:
+    # The network's own name becomes that of its tensors' file, once characters that no header may hold are replaced.
+    model = onnx.load(network_file)
+    onnx.save(
+        model, store / "nets" / "a'b.onnx", save_as_external_data=True, all_tensors_to_one_file=True,
+        location="a_b.onnx", size_threshold=0,
+    )  # fmt: skip
+    before = {path.name: path.read_bytes() for path in (store / "nets").iterdir()}
+    with pytest.raises(ParameterError, match=r"two files of the model would both be called 'a_b\.onnx'"):
+        bind(portal, alice, definition(ModelFile="/rasterStores/images/nets/a'b.onnx"))
+    assert {path.name: path.read_bytes() for path in (store / "nets").iterdir()} == before
+
+
+def test_tensors_beside_the_network_come_along(portal: Portal, alice: User, store: Path, network_file: Path) -> None:
+    onnx.save(
+        onnx.load(network_file), store / "nets" / "large.onnx", save_as_external_data=True,
+        all_tensors_to_one_file=True, location="large.data", size_threshold=0,
+    )  # fmt: skip
+    handle = bind(portal, alice, definition(ModelFile="/rasterStores/images/nets/large.onnx"))
+    assert {path.name for path in Path(handle.path).iterdir()} == {"model.emd", "large.onnx", "large.data"}
