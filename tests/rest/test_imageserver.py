@@ -21,10 +21,12 @@ from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from echo import TOOLS, open_bench
 from imagery import CLASSES, HEIGHT, PLACE, WIDTH, land_cover, publish, write_cover, write_photo
 
 from raster_analysis import reader
 from raster_analysis.app import create_app
+from raster_analysis.executors.inline import InlineExecutor
 from raster_analysis.executors.readers import InlineReaders
 from raster_analysis.portal.item import Access
 from raster_analysis.portal.users import Role
@@ -56,7 +58,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     data, store = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("store")
     readers = CountingReaders(reader.answer)
     readers.asked = []
-    app = create_app(Settings(data=data, base_url=BASE_URL, stores={"s": store}), readers=readers)
+    settings = Settings(data=data, base_url=BASE_URL, stores={"s": store})
+    app = create_app(settings, InlineExecutor(open_bench()), tools=TOOLS, readers=readers)
     portal = app.state.rooms.portal
     for name, role in (("alice", Role.PUBLISHER), ("bob", Role.VIEWER)):
         portal.users.add(name, "correct horse battery", role)
