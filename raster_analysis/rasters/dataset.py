@@ -30,6 +30,7 @@ MAX_PIXELS = 250_000_000_000
 MAX_BLOCKS = 20_000_000
 """GDAL keeps 16 bytes a block in memory."""
 MAX_BANDS = 2_048
+_TIFF_HEADER_BYTES = 8
 
 
 @contextmanager
@@ -40,10 +41,24 @@ def open_raster(handle: Handle) -> Iterator[DatasetReader]:
         raise RasterError(f"{handle.title!r} was not resolved as a raster")
     with rasterio.Env(**READING_OPTIONS, GDAL_CACHEMAX=CACHE_BYTES), read_errors(handle), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = rasterio.open(handle.path, driver=handle.driver)
+        dataset = _open(handle)
     # Not `with dataset`, which can only be left by the thread that entered it: a mosaic opens and closes as it reads.
     with closing(dataset):
         yield dataset
+
+
+def _open(handle: Handle) -> DatasetReader:
+    dataset = rasterio.open(handle.path, driver=handle.driver)
+    if handle.driver == "GTiff" and dataset.count and _starts_in_header(dataset):
+        dataset.close()
+        raise ValueError("its directory does not say where its pixels lie")
+    return dataset
+
+
+def _starts_in_header(dataset: DatasetReader) -> bool:
+    """Tell whether GDAL would take pixels from the start of a TIFF, as it does when offsets cannot be read."""
+    offset = dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)
+    return offset is not None and int(offset) < _TIFF_HEADER_BYTES
 
 
 @contextmanager

@@ -221,6 +221,23 @@ def test_a_token_goes_to_the_server_and_into_no_log_or_message(
     assert "s3cret" not in repr(RemoteImage("https://h/ImageServer", "s3cret"))
 
 
+def test_R14_a_token_that_expires_on_the_way_is_a_clear_failure_and_nothing_is_fetched_twice(
+    fetch: Fetch, server: ImageServer, pixels: np.ndarray
+) -> None:
+    def expire(handler: object, body: bytes) -> None:
+        server.token = "second"
+        handler.answer(body, "image/tiff")  # type: ignore[attr-defined]
+
+    server.token = "first"
+    server.faults = [expire]
+    with pytest.raises(RasterError, match=r"refuses: Invalid Token\. \(code 498\)"):
+        fetch(token="first")
+    server.seen.clear()
+    data, mask, _ = read(fetch(token="second"))
+    assert len([query for query in server.seen if query["path"].endswith("exportImage")]) == 8
+    np.testing.assert_array_equal(data, np.where(mask, pixels, 0))
+
+
 def test_a_job_that_is_cancelled_stops_fetching(services: ImageServices, server: ImageServer, tmp_path: Path) -> None:
     handle = Handle("raster", "", server.url, remote=RemoteImage(server.url))
     with pytest.raises(Cancelled):

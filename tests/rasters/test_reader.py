@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterioWindow
 
-from raster_analysis.errors import InputChanged, RasterError
+from raster_analysis.errors import RasterError
 from raster_analysis.grid import Window
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import ProcessingContext
@@ -104,103 +103,6 @@ def test_a_view_of_an_extent_is_read_from_its_own_corner(make_raster: MakeRaster
     assert np.array_equal(inner.data, scene[:, 2:5, 3:5])
     # The processing extent does not cut: neighbours are real pixels for whoever pads.
     assert np.array_equal(outer.data, scene[:, 1:6, 2:6])
-
-
-def test_r06_a_truncated_file_is_an_error_that_names_it_and_not_its_place(
-    data: Path, rasters: GdalRasters, tmp_path: Path
-) -> None:
-    whole = (data / "atlanta-buildings" / "atlanta_pan.tif").read_bytes()
-    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 2])
-    handle = resolve_raster(str(tmp_path / "cut.tif"))
-    with pytest.raises(RasterError, match=r"raster 'cut\.tif' cannot be read") as failure:
-        read(rasters, handle)
-    assert str(tmp_path) not in str(failure.value)
-
-
-def test_r06_a_truncated_compressed_file_is_an_error_too(make_raster: MakeRaster, rasters: GdalRasters) -> None:
-    noise = np.random.default_rng(1).integers(0, 255, (1, 300, 300), dtype=np.uint8)
-    path = Path(make_raster(noise, compress="deflate", tiled=True, blockxsize=128, blockysize=128).path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * 0.7)])
-    with pytest.raises(RasterError, match=r"scene\.tif"):
-        read(rasters, resolve_raster(str(path)))
-
-
-def test_r08_files_planted_beside_the_raster_change_nothing(make_raster: MakeRaster, rasters: GdalRasters) -> None:
-    scene = np.full((1, 600, 600), 7, np.uint8)
-    handle = make_raster(scene, crs=None)
-    before = rasters.describe(handle)
-    path = Path(handle.path)
-    (path.parent / "scene.tif.aux.xml").write_text(
-        "<PAMDataset><SRS>EPSG:3857</SRS><PAMRasterBand band='1'><NoDataValue>7</NoDataValue>"
-        "<Metadata><MDI key='STATISTICS_MINIMUM'>1</MDI><MDI key='STATISTICS_MAXIMUM'>9</MDI></Metadata>"
-        "</PAMRasterBand></PAMDataset>"
-    )
-    (path.parent / "scene.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
-    for suffix in (".ovr", ".msk"):
-        shutil.copy(path, path.parent / f"scene.tif{suffix}")
-    assert rasters.describe(handle) == before
-    placed = make_raster(scene, name="placed.tif")
-    shutil.copy(path, path.parent / "placed.tif.msk")
-    shutil.copy(path.parent / "scene.tif.aux.xml", path.parent / "placed.tif.aux.xml")
-    pixels = read(rasters, placed)
-    assert pixels.mask.all()
-    assert (pixels.data == 7).all()
-
-
-def test_r12_a_file_replaced_before_it_is_read_is_noticed(make_raster: MakeRaster, rasters: GdalRasters) -> None:
-    view = rasters.view(make_raster(np.ones((1, 64, 64), np.uint8)), [0], NO_CONTEXT)
-    make_raster(np.full((1, 9, 64), 2, np.uint8), name="other.tif")
-    Path(view.handle.path).with_name("other.tif").replace(view.handle.path)
-    with pytest.raises(InputChanged), rasters.open(view):
-        pass
-
-
-def test_r12_a_file_written_over_while_it_is_read_is_noticed(make_raster: MakeRaster, rasters: GdalRasters) -> None:
-    view = rasters.view(make_raster(np.ones((1, 64, 64), np.uint8)), [0], NO_CONTEXT)
-    reader = rasters.open(view)
-    with pytest.raises(InputChanged), reader:
-        make_raster(np.full((1, 64, 64), 2, np.uint8))
-
-
-def test_r12_a_deleted_file_is_noticed(make_raster: MakeRaster, rasters: GdalRasters) -> None:
-    handle = make_raster(np.ones((1, 8, 8), np.uint8))
-    Path(handle.path).unlink()
-    with pytest.raises(InputChanged, match=r"'scene.tif' was changed or removed"):
-        rasters.describe(handle)
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype", "nodata", "valid"),
-    [
-        ([1, 0, 3], "uint8", 0, [1, 0, 1]),
-        ([1, -9999, 3], "int16", -9999, [1, 0, 1]),
-        ([1, -128, 127], "int8", -128, [1, 0, 1]),
-        ([1.5, np.nan, 3], "float32", np.nan, [1, 0, 1]),
-        ([1.5, np.nan, np.inf], "float32", None, [1, 0, 0]),
-        ([1.5, -3.4028234663852886e38, 3], "float32", -3.4028234663852886e38, [1, 0, 1]),
-        ([1.5, 0.1, 3], "float32", 0.1, [1, 0, 1]),
-        ([0, 1, 2**31], "uint32", None, [1, 1, 1]),
-    ],
-)
-def test_r11_nodata_of_each_type_is_not_valid_and_reads_as_zero(
-    make_raster: MakeRaster,
-    rasters: GdalRasters,
-    values: list[float],
-    dtype: str,
-    nodata: float | None,
-    valid: list[int],
-) -> None:
-    scene = np.array(values, dtype).reshape(1, 1, 3)
-    pixels = read(rasters, make_raster(scene, nodata=nodata))
-    assert pixels.mask.astype(int).tolist() == [valid]
-    assert np.array_equal(pixels.data, np.where(pixels.mask, scene, 0))
-
-
-def test_r11_nodata_outside_the_type_leaves_every_pixel_valid(make_raster: MakeRaster, rasters: GdalRasters) -> None:
-    path = Path(make_raster(np.zeros((1, 3, 3), np.int16), nodata=-9999).path)
-    path.write_bytes(path.read_bytes().replace(b"-9999", b"99999"))
-    assert read(rasters, resolve_raster(str(path))).mask.all()
 
 
 def test_a_pixel_is_valid_where_any_band_read_is_and_nodata_reads_as_zero(

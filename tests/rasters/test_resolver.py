@@ -15,17 +15,6 @@ from raster_analysis.rasters.signatures import RASTERS
 
 TIFF = b"II*\0" + bytes(100)
 
-DISGUISED = {
-    "VRT": b'<VRTDataset rasterXSize="1" rasterYSize="1"><SourceFilename>/etc/passwd</SourceFilename></VRTDataset>',
-    "VRT with a declaration": b'<?xml version="1.0"?>\n<!-- a comment -->\n<VRTDataset rasterXSize="1"></VRTDataset>',
-    "WMS": b'<GDAL_WMS><Service name="TMS"><ServerUrl>http://127.0.0.1:9/</ServerUrl></Service></GDAL_WMS>',
-    "WMTS": b"<GDAL_WMTS><GetCapabilitiesUrl>http://127.0.0.1:9/</GetCapabilitiesUrl></GDAL_WMTS>",
-    "MRF": b"<MRF_META><Raster><DataFile>/tmp/written</DataFile></Raster></MRF_META>",
-    "tile index": b"<GDALTileIndexDataset><IndexDataset>x</IndexDataset></GDALTileIndexDataset>",
-    "GDALG": b'{"type": "gdal_streamed_alg", "command_line": "gdal raster info x"}',
-    "STAC": b'{"stac_version": "1.0.0", "type": "Feature", "geometry": null}',
-}
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
@@ -34,54 +23,6 @@ def store(tmp_path: Path) -> Path:
     (root / "sub" / "scene one.tif").write_bytes(TIFF)
     (tmp_path / "secret.tif").write_bytes(TIFF)
     return root
-
-
-@pytest.mark.parametrize("kind", DISGUISED)
-def test_r01_a_description_of_other_files_named_tif_is_refused_and_called_by_its_name(
-    tmp_path: Path, kind: str
-) -> None:
-    path = tmp_path / "innocent.tif"
-    path.write_bytes(DISGUISED[kind])
-    with pytest.raises(RasterError, match=kind.split(maxsplit=1)[0]) as refusal:
-        resolve_raster(str(path))
-    assert str(tmp_path) not in str(refusal.value)
-    assert "GTiff" in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '<VRTDataset rasterXSize="1"/>',
-        '{"type": "gdal_streamed_alg"}',
-        "vrt:///data/x.tif",
-        "/vsicurl/http://127.0.0.1/x.tif",
-        "/vsicurl?header_file=/etc/passwd&url=http://127.0.0.1/",
-        "/vsizip/x.zip",
-        "//VSIZIP//x.zip",
-        "/vsisubfile/0_100,x.tif",
-        "/vsistdin/",
-        "/vsimem/x.tif",
-        "/data/../vsimem/../vsicurl/x",
-        "GTIFF_DIR:1:/data/x.tif",
-        'ZARR:"/vsicurl/http://127.0.0.1"',
-        "HDF5:x.h5://band",
-        "PG:host=127.0.0.1",
-        "http://127.0.0.1/x.tif",
-        "file:///etc/passwd",
-        "x\0.tif",
-        "x\n.tif",
-        "x\x7f.tif",
-        "",
-        "  ",
-    ],
-)
-@pytest.mark.parametrize("in_store", [False, True])
-def test_r02_text_that_gdal_would_interpret_is_refused_before_the_disk_is_asked(
-    text: str, in_store: bool, tmp_path: Path
-) -> None:
-    for resolve in (resolve_raster, resolve_features, resolve_package):
-        with pytest.raises(InputError, match="may be opened"):
-            resolve(text, root=tmp_path if in_store else None)
 
 
 @pytest.mark.parametrize(
