@@ -1,0 +1,371 @@
+"""Feature services, asked the way clients ask (contract 7.1)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from starlette.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from echo import TOOLS, open_bench
+from featured import BOTTOM, LEFT, UTM, publish, share, table, write_objects
+
+from raster_analysis import reader
+from raster_analysis.app import create_app
+from raster_analysis.executors.inline import InlineExecutor
+from raster_analysis.executors.readers import InlineReaders
+from raster_analysis.layers.rows import write_rows
+from raster_analysis.portal.item import Access
+from raster_analysis.portal.users import Role
+from raster_analysis.settings import Settings
+
+BASE_URL = "https://gis.example.org:8443"
+HOSTED = "/arcgis/rest/services/Hosted"
+SERVICE = f"{HOSTED}/objects/FeatureServer"
+COUNT = 2450
+TABLE = table(COUNT)
+FIRST = {
+    "where": "1=1", "outFields": "*", "returnGeometry": "true", "returnCountOnly": "false", "returnIdsOnly": "false",
+    "returnDistinctValues": "false", "returnExtentOnly": "false", "returnZ": "false", "returnM": "false",
+    "returnCentroid": "false", "returnAllRecords": "true", "returnTrueCurves": "false",
+}  # fmt: skip
+"""The first query of the strictest client, literally."""
+BOX = json.dumps({"xmin": LEFT, "ymin": BOTTOM, "xmax": LEFT + 25, "ymax": BOTTOM + 15})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server with services `objects`, `empty` and `accuracy` (a table) of alice; bob may see none of them."""
+    data, files = tmp_path_factory.mktemp("features"), tmp_path_factory.mktemp("files")
+    settings = Settings(data=data, base_url=BASE_URL)
+    app = create_app(settings, InlineExecutor(open_bench()), tools=TOOLS, readers=InlineReaders(reader.answer))
+    portal = app.state.rooms.portal
+    for name, role in (("alice", Role.PUBLISHER), ("bob", Role.VIEWER)):
+        portal.users.add(name, "correct horse battery", role)
+    alice = portal.users.get("alice")
+    publish(portal, alice, "objects", write_objects(files / "objects.gpkg", COUNT))
+    publish(portal, alice, "empty", None)
+    write_rows(files / "rows.gpkg", "accuracy", {"Class": ["a", "b"], "Precision": np.array([0.5, np.nan])})
+    publish(portal, alice, "accuracy", files / "rows.gpkg")
+    with TestClient(app, base_url=BASE_URL) as client:
+        client.headers["X-Esri-Authorization"] = f"Bearer {portal.tokens.issue('alice', 3600).value}"
+        client.headers["x-bob"] = portal.tokens.issue("bob", 3600).value
+        yield client
+
+
+def ask(site: TestClient, path: str = f"{SERVICE}/0/query", **fields: Any) -> Any:
+    """Return the JSON of a POST."""
+    form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    answer = site.post(path, data={"f": "json", **form})
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def refusal(site: TestClient, **fields: Any) -> str:
+    """Return the message of a query that is refused."""
+    error = ask(site, **fields)["error"]
+    assert error["code"] == 400
+    return str(error["message"])
+
+
+def test_the_service_lists_its_layer_and_where_it_lies(site: TestClient) -> None:
+    service = ask(site, SERVICE)
+    assert [layer["id"] for layer in service["layers"]] == [0]
+    assert service["tables"] == []
+    assert service["capabilities"] == "Query"
+    assert service["maxRecordCount"] >= 2000
+    assert service["spatialReference"] == {"wkid": UTM, "latestWkid": UTM}
+    assert service["fullExtent"] == service["initialExtent"]
+    bounds = [service["fullExtent"][key] for key in ("xmin", "ymin", "xmax", "ymax")]
+    assert bounds == list(shapely.total_bounds(TABLE.geometries))
+    assert len(service["serviceItemId"]) == 32
+
+
+def test_the_layer_has_exactly_one_id_and_a_colour_for_each_class(site: TestClient) -> None:
+    layer = ask(site, f"{SERVICE}/0")
+    assert layer["type"] == "Feature Layer"
+    assert layer["geometryType"] == "esriGeometryPolygon"
+    assert [field["name"] for field in layer["fields"] if field["type"] == "esriFieldTypeOID"] == ["OBJECTID"]
+    renderer = layer["drawingInfo"]["renderer"]
+    assert (renderer["type"], renderer["field1"]) == ("uniqueValue", "Class")
+    values = renderer["uniqueValueInfos"]
+    assert {value["value"] for value in values} == {"tree", "car", "roof"}
+    assert len({tuple(value["symbol"]["color"]) for value in values}) == 3
+    assert ask(site, f"{SERVICE}/layers")["layers"] == [layer]
+
+
+def test_the_first_request_of_clients_gets_a_full_page_and_word_of_more(site: TestClient) -> None:
+    page = site.get(f"{SERVICE}/0/query", params={**FIRST, "f": "json"}).json()
+    assert len(page["features"]) == 2000
+    assert page["exceededTransferLimit"] is True
+    assert page["objectIdFieldName"] == "OBJECTID"
+    assert page["geometryType"] == "esriGeometryPolygon"
+    first = page["features"][0]
+    assert first["attributes"] == {"OBJECTID": 1, "Class": "tree", "Confidence": 0.0}
+    rings = [np.array(ring) for ring in first["geometry"]["rings"]]
+    areas = [0.5 * np.sum(r[:-1, 0] * r[1:, 1] - r[1:, 0] * r[:-1, 1]) for r in rings]
+    assert areas == [-35.0, 1.0]  # shells clockwise, holes the other way round
+    assert all((ring[0] == ring[-1]).all() for ring in rings)
+
+
+def test_clients_find_everything_by_ids_in_pages_of_200_five_at_a_time(site: TestClient) -> None:
+    assert ask(site, **{**FIRST, "returnCountOnly": "true"}) == {"count": COUNT}
+    answer = ask(site, where="1=1", returnIdsOnly="true")
+    assert answer["objectIdFieldName"] == "OBJECTID"
+    ids = answer["objectIds"]
+    assert ids == list(range(1, COUNT + 1))
+    pages = [",".join(map(str, ids[start : start + 200])) for start in range(0, COUNT, 200)]
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda page: ask(site, **{**FIRST, "objectIds": page}), pages))
+    found = [feature["attributes"]["OBJECTID"] for answer in answers for feature in answer["features"]]
+    assert sorted(found) == ids
+    assert not any(answer["exceededTransferLimit"] for answer in answers)
+
+
+def test_ids_that_a_client_names_are_never_cut_short(site: TestClient) -> None:
+    listed = ",".join(map(str, range(1, 5001)))
+    answer = ask(site, objectIds=listed, outFields="OBJECTID", returnGeometry="false")
+    assert len(answer["features"]) == COUNT
+    assert answer["exceededTransferLimit"] is False
+
+
+def test_pages_in_an_order_hold_every_feature_once(site: TestClient) -> None:
+    found, offset = [], 0
+    while True:
+        page = ask(
+            site, where="1=1", outFields="OBJECTID,Confidence", orderByFields="Class DESC, Confidence",
+            resultOffset=offset, resultRecordCount=700, returnGeometry="false",
+        )  # fmt: skip
+        found += [feature["attributes"] for feature in page["features"]]
+        offset += 700
+        if not page["exceededTransferLimit"]:
+            break
+    assert sorted(row["OBJECTID"] for row in found) == list(range(1, COUNT + 1))
+    trees = [row["Confidence"] for row in found if row["OBJECTID"] % 3 == 1]
+    assert trees == sorted(trees)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kind", "relation", "count"),
+    [
+        (BOX, "esriGeometryEnvelope", "", 6),
+        (f"{LEFT},{BOTTOM},{LEFT + 25},{BOTTOM + 15}", "esriGeometryEnvelope", "esriSpatialRelIntersects", 6),
+        (BOX, "esriGeometryEnvelope", "esriSpatialRelContains", 4),
+        (BOX, "esriGeometryEnvelope", "esriSpatialRelOverlaps", 2),
+        (f"{LEFT + 3},{BOTTOM + 3}", "esriGeometryPoint", "esriSpatialRelWithin", 1),
+        (json.dumps({"x": LEFT + 1.5, "y": BOTTOM + 1.5}), "esriGeometryPoint", "", 0),  # in a hole
+        (json.dumps({"x": LEFT + 1.5, "y": BOTTOM + 1.5}), "esriGeometryPoint", "esriSpatialRelEnvelopeIntersects", 1),
+        (json.dumps({"points": [[LEFT + 3, BOTTOM + 3], [LEFT + 13, BOTTOM + 3]]}), "esriGeometryMultipoint", "", 2),
+        (json.dumps({"paths": [[[LEFT - 1, BOTTOM + 3], [LEFT + 25, BOTTOM + 3]]]}), "esriGeometryPolyline", "", 3),
+        (json.dumps({"paths": [[[LEFT - 1, BOTTOM + 3], [LEFT + 9, BOTTOM + 3]]]}), "esriGeometryPolyline", "esriSpatialRelCrosses", 1),
+        (json.dumps({"rings": [[[LEFT - 1, BOTTOM - 1], [LEFT - 1, BOTTOM + 8], [LEFT + 9, BOTTOM - 1], [LEFT - 1, BOTTOM - 1]]]}), "esriGeometryPolygon", "", 1),
+        (f"{LEFT + 7},{BOTTOM},{LEFT + 9},{BOTTOM + 5}", "esriGeometryEnvelope", "esriSpatialRelTouches", 1),
+    ],
+)  # fmt: skip
+def test_a_geometry_chooses_what_its_relation_says(site: TestClient, geometry: str, kind: str, relation: str, count: int) -> None:  # fmt: skip
+    words = {"geometry": geometry, "geometryType": kind, "spatialRel": relation}
+    assert ask(site, returnCountOnly="true", **words) == {"count": count}
+    assert len(ask(site, returnIdsOnly="true", **words)["objectIds"]) == count
+
+
+def test_a_geometry_may_be_in_another_reference_and_reach_further(site: TestClient) -> None:
+    place = json.dumps({"x": 15.0, "y": 45.153477, "spatialReference": {"wkid": 4326}})
+    near = ask(site, geometry=place, geometryType="esriGeometryPoint", distance="12", units="esriSRUnit_Meter")
+    assert [feature["attributes"]["OBJECTID"] for feature in near["features"]] == [1, 2, 51]
+    by_word = ask(site, geometry="15.0,45.1535", geometryType="esriGeometryPoint", inSR="4326", returnCountOnly="true")
+    assert by_word == {"count": 1}
+
+
+def test_answers_come_in_the_reference_that_is_asked_for(site: TestClient) -> None:
+    answer = ask(site, objectIds="1", outSR="102100", returnCentroid="true", geometryPrecision="2")
+    assert answer["spatialReference"] == {"wkid": 102100, "latestWkid": 3857}
+    x, y = answer["features"][0]["geometry"]["rings"][0][0]
+    assert 1_669_780 < x < 1_669_810
+    assert x == round(x, 2)
+    assert abs(answer["features"][0]["centroid"]["x"] - x) < 10
+    extent = ask(site, where="OBJECTID = 1", returnExtentOnly="true", returnCountOnly="true")
+    assert extent["count"] == 1
+    assert [extent["extent"][key] for key in ("xmin", "ymin", "xmax", "ymax")] == [LEFT, BOTTOM, LEFT + 7, BOTTOM + 5]
+
+
+def test_geojson_is_in_longitude_and_latitude_with_shells_anticlockwise(site: TestClient) -> None:
+    answer = site.get(f"{SERVICE}/0/query", params={"where": "OBJECTID<3", "f": "geojson", "outSR": "3857"})
+    assert answer.headers["content-type"].startswith("application/geo+json")
+    first = answer.json()["features"][0]
+    assert first["id"] == 1
+    assert first["properties"]["Class"] == "tree"
+    shape = shapely.geometry.shape(first["geometry"])
+    assert shape.exterior.is_ccw
+    assert shape.centroid.x == pytest.approx(15, abs=1e-3)
+
+
+def test_figures_by_group_are_those_of_numpy(site: TestClient) -> None:
+    kinds = ["count", "sum", "min", "max", "avg", "stddev", "var"]
+    wanted = [
+        {"statisticType": kind, "onStatisticField": "Confidence", "outStatisticFieldName": kind} for kind in kinds
+    ]
+    answer = ask(
+        site, outStatistics=wanted, groupByFieldsForStatistics="Class", orderByFields="Class", where="OBJECTID > 7"
+    )
+    classes, values = np.asarray(TABLE.columns["Class"])[7:], np.asarray(TABLE.columns["Confidence"])[7:]
+    assert [feature["attributes"]["Class"] for feature in answer["features"]] == ["car", "roof", "tree"]
+    for feature in answer["features"]:
+        row = feature["attributes"]
+        own = values[classes == row["Class"]]
+        expected = [len(own), own.sum(), own.min(), own.max(), own.mean(), own.std(ddof=1), own.var(ddof=1)]
+        assert [row[kind] for kind in kinds] == pytest.approx(expected)
+    few = ask(
+        site, outStatistics=wanted, groupByFieldsForStatistics="Class", having="COUNT(OBJECTID) > 816 AND max < 200"
+    )
+    assert len(few["features"]) == int(sum(np.unique(np.asarray(TABLE.columns["Class"]), return_counts=True)[1] > 816))
+
+
+def test_different_values_come_once(site: TestClient) -> None:
+    answer = ask(
+        site, outFields="Class", returnDistinctValues="true", orderByFields="Class DESC", returnGeometry="false"
+    )
+    assert [feature["attributes"] for feature in answer["features"]] == [
+        {"Class": name} for name in ("tree", "roof", "car")
+    ]
+    assert ask(site, outFields="Class", returnDistinctValues="true", returnCountOnly="true") == {"count": 3}
+
+
+def test_one_feature_has_an_address(site: TestClient) -> None:
+    assert ask(site, f"{SERVICE}/0/2")["feature"]["attributes"]["Class"] == "car"
+    assert "no feature 99999" in ask(site, f"{SERVICE}/0/99999")["error"]["message"]
+
+
+def test_several_layers_are_queried_at_once(site: TestClient) -> None:
+    answer = ask(site, f"{SERVICE}/query", layerDefs={"0": "Class='car'"}, returnCountOnly="true")
+    assert answer == {"layers": [{"id": 0, "count": 817}]}
+
+
+def test_a_service_that_no_job_has_filled_is_empty_and_no_error(site: TestClient) -> None:
+    service = ask(site, f"{HOSTED}/empty/FeatureServer")
+    assert (service["layers"], service["tables"]) == ([], [])
+    assert "no layer '0'" in ask(site, f"{HOSTED}/empty/FeatureServer/0")["error"]["message"]
+
+
+def test_a_table_has_rows_and_no_geometry(site: TestClient) -> None:
+    service = ask(site, f"{HOSTED}/accuracy/FeatureServer")
+    assert (service["layers"], len(service["tables"])) == ([], 1)
+    layer = ask(site, f"{HOSTED}/accuracy/FeatureServer/0")
+    assert layer["type"] == "Table"
+    assert "geometryType" not in layer
+    path = f"{HOSTED}/accuracy/FeatureServer/0/query"
+    rows = [feature["attributes"] for feature in ask(site, path, where="1=1", outFields="*")["features"]]
+    assert [(row["Class"], row["Precision"]) for row in rows] == [("a", 0.5), ("b", None)]
+    assert "without geometry" in ask(site, path, geometry=BOX)["error"]["message"]
+
+
+def test_rights_are_asked_about_at_every_request(site: TestClient) -> None:
+    bob = {"X-Esri-Authorization": f"Bearer {site.headers['x-bob']}"}
+    paths = ("", "/layers", "/0", "/0/query", "/0/1", "/query")
+    for path in paths:
+        told = site.get(SERVICE + path, params={"f": "json"}, headers=bob).json()
+        assert "does not exist or is inaccessible" in told["error"]["message"]
+    portal = site.app.state.rooms.portal  # type: ignore[attr-defined]
+    alice = portal.users.get("alice")
+    try:
+        share(portal, alice, "objects", Access.PUBLIC)
+        assert "layers" in site.get(SERVICE, params={"f": "json"}, headers=bob).json()
+    finally:
+        share(portal, alice, "objects", Access.PRIVATE)
+    assert "error" in site.get(SERVICE, params={"f": "json"}, headers=bob).json()
+
+
+@pytest.mark.parametrize("path", ["", "/0", "/0/query?where=1=1", "/0/1", "/layers"])
+def test_people_get_pages(site: TestClient, path: str) -> None:
+    answer = site.get(SERVICE + path, headers={"accept": "text/html"})
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "objects" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"where": "Clas = 'x'"}, "no field of the layer; it has OBJECTID, Class, Confidence"),
+        ({"outFields": "Clas"}, "no field of the layer"),
+        ({"geometry": "1,2,3"}, "want xmin,ymin,xmax,ymax"),
+        ({"geometry": "{"}, "no usable JSON"),
+        ({"geometry": '{"rings":[[[0,0]]]}'}, "coordinates"),
+        ({"geometry": '{"x":NaN,"y":1}'}, "JSON"),
+        ({"geometry": '{"x":"a","y":1}'}, "coordinates"),
+        ({"geometry": "1,2", "geometryType": "esriGeometryBag"}, "geometryType"),
+        ({"geometry": BOX, "spatialRel": "esriSpatialRelRelation"}, "spatialRel"),
+        ({"outSR": "999999"}, "spatial reference 999999 is not known"),
+        ({"outSR": '{"wkt":"/etc/passwd"}'}, "no usable wkt"),
+        ({"objectIds": "1,x"}, "whole numbers"),
+        ({"outStatistics": "[]"}, "give 1 to"),
+        ({"outStatistics": [{"statisticType": "sum", "onStatisticField": "Class"}]}, "no numbers"),
+        ({"outStatistics": [{"statisticType": "count", "onStatisticField": "Class", "outStatisticFieldName": 'x"; --'}]}, "cannot name"),
+        ({"outStatistics": [{"statisticType": "percentile_cont", "onStatisticField": "Class"}]}, "not supported"),
+        ({"distance": "-1", "geometry": BOX}, "not negative"),
+        ({"f": "pbf"}, "not supported"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_with_a_reason(site: TestClient, fields: dict[str, Any], reason: str) -> None:
+    assert reason in refusal(site, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"where": "1=1; drop table objects"},
+        {"where": "'' OR 1=1"},
+        {"where": "load_extension('x') = 1"},
+        {"where": "Class = (SELECT name FROM sqlite_master)"},
+        {"where": " OR ".join(["1=1"] * 10_000)},
+        {"orderByFields": "Class; DROP TABLE objects"},
+        {"orderByFields": "(SELECT 1)"},
+        {"orderByFields": "1 DESC"},
+        {"outFields": "Class, (SELECT 1)"},
+        {"groupByFieldsForStatistics": "1; --", "outStatistics": [{"statisticType": "count", "onStatisticField": "OBJECTID"}]},
+        {"having": "1=1; DROP TABLE objects", "groupByFieldsForStatistics": "Class", "outStatistics": [{"statisticType": "count", "onStatisticField": "OBJECTID"}]},
+        {"resultOffset": "-1"},
+        {"resultRecordCount": "-1"},
+        {"resultRecordCount": "1e9"},
+    ],
+)  # fmt: skip
+def test_A16_injections_and_absurd_sizes_are_refused(site: TestClient, fields: dict[str, Any]) -> None:
+    assert refusal(site, **fields)
+    assert ask(site, returnCountOnly="true") == {"count": COUNT}
+
+
+def test_A16_a_billion_records_are_a_page(site: TestClient) -> None:
+    page = ask(site, resultRecordCount="1000000000", outFields="OBJECTID", returnGeometry="false")
+    assert len(page["features"]) == 2000
+    assert ask(site, resultOffset="999999999999")["features"] == []
+
+
+def test_A16_the_database_sees_bound_parameters_only(
+    site: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    connect = sqlite3.connect
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            seen.append(sql)
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **named: connect(*args, factory=Watched, **named))
+    ask(
+        site,
+        where="Class = 'sentinel' OR Confidence > 987654",
+        orderByFields="Confidence",
+        geometry=BOX,
+        objectIds="4711",
+    )
+    assert seen
+    assert not any(word in sql for sql in seen for word in ("sentinel", "987654", "4711"))
