@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 
 from raster_analysis.errors import BudgetError, InputError, RasterError
@@ -25,6 +27,8 @@ LARGEST_WIDTH, LARGEST_HEIGHT = 15_000, 4_100
 """Of one image, as other image servers have it."""
 LARGEST_BYTES = 192 * 1024**2
 """Of one image's values; an answer is at most 256 MiB, and a reader has other things in memory."""
+Interpolation = Literal["nearest", "bilinear", "cubic"]
+_METHODS: dict[str, Resampling] = {"bilinear": Resampling.bilinear, "cubic": Resampling.cubic}
 _STRIP_PX = 2**20
 _MESH_STEPS = 9
 _MOST_READ = 16
@@ -71,8 +75,8 @@ def place_frame(frame: Frame, native: Grid, title: str) -> Grid:
         raise InputError(f"bbox {frame.bounds_xyxy} is too small to be divided into pixels") from None
 
 
-def read_image(dataset: DatasetReader, view: RasterView, *, nearest: bool) -> Pixels:
-    """Return the pixels of the view's grid: stored values of the nearest ones, or interpolated where `nearest` is not.
+def read_image(dataset: DatasetReader, view: RasterView, interpolation: Interpolation) -> Pixels:
+    """Return the pixels of the view's grid: stored values of the nearest ones, or interpolated between means.
 
     Reads no more than the image needs, from the overview that is just fine enough.
 
@@ -86,6 +90,7 @@ def read_image(dataset: DatasetReader, view: RasterView, *, nearest: bool) -> Pi
     resampler = Resampler(view.handle, str(native.crs), str(target.crs))
     touched = resampler.window(target, native).size
     shrinking = max(_shrinking(native, target), math.sqrt(touched / (_MOST_READ * target.window.size)))
+    nearest = interpolation == "nearest"
     reduced = _reduce(dataset, native, shrinking, nearest)
     bands = NativeBands(dataset, view, raw=True, nearest=nearest)
     data = np.zeros((len(view.bands), target.height, target.width), view.dtype)
@@ -95,8 +100,11 @@ def read_image(dataset: DatasetReader, view: RasterView, *, nearest: bool) -> Pi
         window = resampler.window(part, reduced)
         if window.size:
             source, grid = bands.read(window, (reduced.height, reduced.width)), reduced.crop(window)
-            resample = resampler.nearest if nearest else resampler.interpolate
-            data[:, *strip.slices], mask[strip.slices] = resample(source, grid, part)
+            data[:, *strip.slices], mask[strip.slices] = (
+                resampler.nearest(source, grid, part)
+                if nearest
+                else resampler.interpolate(source, grid, part, _METHODS[interpolation])
+            )
     return Pixels(data, mask, target.window)
 
 

@@ -21,7 +21,7 @@ from raster_analysis.pixels import Pixels
 from raster_analysis.question import Content
 from raster_analysis.rasters import image_encoding as encoding
 from raster_analysis.rasters.dataset import describe_raster, open_raster
-from raster_analysis.rasters.image import Frame, place_frame, read_image
+from raster_analysis.rasters.image import Frame, Interpolation, place_frame, read_image
 from raster_analysis.rasters.image_statistics import compute_statistics, data_bands, find_statistics
 from raster_analysis.rasters.reader import NativeBands
 from raster_analysis.rasters.reference import from_spatial_reference, project_bounds
@@ -53,8 +53,8 @@ class ImageRequest:
     format: ImageFormat = "png"
     bands: tuple[int, ...] | None = None
     """Zero-based; None: all that hold data, of which a picture shows one or three."""
-    nearest: bool | None = None
-    """Values of the nearest pixels; None: for classes and for values to compute with."""
+    interpolation: Interpolation | None = None
+    """None: the nearest pixel for classes and for values to compute with, bilinear for pictures."""
     nodata: tuple[float, ...] = ()
     """Values that count as nodata too: one for all bands, or one for each."""
     dtype: str | None = None
@@ -117,9 +117,9 @@ def answer_image(handle: Handle, arguments: Arguments) -> Content:
         info = describe_raster(handle, dataset)
         palette = _palette(dataset, request)
         raw = request.format in _RAW and request.style.kind == "default"
-        nearest = request.nearest if request.nearest is not None else raw or palette is not None
+        interpolation = request.interpolation or ("nearest" if raw or palette else "bilinear")
         view = _view(handle, info, request, raw=raw)
-        pixels = _without(read_image(dataset, view, nearest=nearest), request.nodata)
+        pixels = _without(read_image(dataset, view, interpolation), request.nodata)
     if raw:
         return _values(request, view, pixels, info.nodata)
     return _picture(request, view, pixels, palette)

@@ -24,12 +24,12 @@ _SMALL_TYPES = {"U1": "uint8", "U2": "uint8", "U4": "uint8", "UNKNOWN": None}
 _FORMATS = ("png", "png8", "png24", "png32", "jpg", "jpgpng", "tiff", "lerc")
 _NAMES_OF_FORMATS = {"jpeg": "jpg", "tif": "tiff"}
 _COMPRESSIONS = {"none": "none", "lz77": "lz77", "deflate": "lz77", "lzw": "lzw", "": "lz77"}
-_NEAREST = {
+_INTERPOLATIONS = {
     "": None,
-    "rsp_nearestneighbor": True,
-    "rsp_majority": True,
-    "rsp_bilinearinterpolation": False,
-    "rsp_cubicconvolution": False,
+    "rsp_nearestneighbor": "nearest",
+    "rsp_majority": "nearest",
+    "rsp_bilinearinterpolation": "bilinear",
+    "rsp_cubicconvolution": "cubic",
 }
 _DEFAULT_SIZE = "400,400"
 _QUALITIES = (1, 100)
@@ -44,7 +44,7 @@ def image_arguments(fields: Mapping[str, str], facts: Facts) -> Arguments:
         "frame": frame_arguments(fields, facts),
         "format": _format(fields),
         "bands": _bands(fields, len(facts["band_names"])),
-        "nearest": _choice(fields, "interpolation", _NEAREST),
+        "interpolation": _interpolation(fields),
         "nodata": [*read_numbers(fields["noData"], "noData")] if fields.get("noData", "").strip() else [],
         "dtype": _dtype(fields),
         "compression": _compression(fields),
@@ -147,8 +147,8 @@ def _tolerance(fields: Mapping[str, str]) -> float:
     return max(0.0, read_numbers(text, "compressionTolerance")[0]) if text else 0.0
 
 
-def _choice(fields: Mapping[str, str], name: str, known: Mapping[str, bool | None]) -> bool | None:
-    given = fields.get(name, "").strip().lower()
-    if given not in known:
-        raise Refusal(400, f"{name} {given[:40]!r} is not known.")
-    return known[given]
+def _interpolation(fields: Mapping[str, str]) -> str | None:
+    given = fields.get("interpolation", "").strip().lower()
+    if given not in _INTERPOLATIONS:
+        raise Refusal(400, f"interpolation {given[:40]!r} is not known; RSP_NearestNeighbor is one.")
+    return _INTERPOLATIONS[given]

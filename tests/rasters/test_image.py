@@ -88,7 +88,7 @@ def test_continuous_values_are_means_of_what_a_pixel_covers(make_raster: MakeRas
     checks = (np.indices((400, 400)).sum(axis=0) % 2 * 200).astype(np.uint8)[np.newaxis]
     handle = make_raster(checks)
     bounds = (500_000, 3_999_200, 500_800, 4_000_000)
-    data, _ = values(handle, frame(bounds, 100, 100), nearest=False)
+    data, _ = values(handle, frame(bounds, 100, 100), interpolation="bilinear")
     assert (abs(data[0, 2:-2, 2:-2].astype(int) - 100) <= 1).all()
 
 
@@ -97,19 +97,19 @@ def test_nodata_does_not_bleed_and_survives_in_values(make_raster: MakeRaster) -
     pixels[:, :, 50:] = -9999
     handle = make_raster(pixels, nodata=-9999)
     bounds = (500_000, 3_999_800, 500_200, 4_000_000)
-    smooth, mask = values(handle, frame(bounds, 130, 130), nearest=False)
+    smooth, mask = values(handle, frame(bounds, 130, 130), interpolation="bilinear")
     assert set(np.unique(smooth[0][mask])) == {1000}
     raw, _ = values(handle, frame(bounds, 100, 100))
     assert np.array_equal(raw, pixels)
 
 
-@pytest.mark.parametrize("nearest", [True, False])
-def test_a_saturated_band_of_a_photograph_keeps_its_value(make_raster: MakeRaster, nearest: bool) -> None:
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "cubic"])
+def test_a_saturated_band_of_a_photograph_keeps_its_value(make_raster: MakeRaster, interpolation: str) -> None:
     pixels = np.full((3, 50, 50), 90, np.uint8)
     pixels[0, :25] = 255
     pixels[:, :, 40:] = 255
     handle = make_raster(pixels, nodata=255)
-    data, mask = values(handle, frame((500_000, 3_999_900, 500_100, 4_000_000), 50, 50), nearest=nearest)
+    data, mask = values(handle, frame((500_000, 3_999_900, 500_100, 4_000_000), 50, 50), interpolation=interpolation)
     assert np.array_equal(mask, pixels.min(axis=0) < 255)
     assert np.array_equal(data[:, mask], pixels[:, mask])
 
