@@ -8,84 +8,10 @@ import keyword
 import re
 
 import pytest
+from contract_tasks import TASKS
 from raster_analysis.tools import TOOLS
 
 from raster_analysis.rest.tasks import display_name, task_document, toolbox_document
-
-# What the Python client calls, by section 8 of the contract: keywords it sends, then outputs.
-KEYWORDS = {
-    "list_deep_learning_models": ([], ["deep_learning_models"]),
-    "query_deep_learning_model_info": (["model"], ["out_model_info"]),
-    "install_deep_learning_model": (["model_package"], ["install_succeed"]),
-    "uninstall_deep_learning_model": (["model_item_id"], ["uninstall_succeed"]),
-    "list_datastore_content": (["data_store_name", "filter"], ["content_list"]),
-    "compute_accuracyfor_object_detection": (
-        [
-            "detected_features",
-            "ground_truth_features",
-            "out_accuracy_table_name",
-            "out_accuracy_report_name",
-            "detected_class_value_field",
-            "ground_truth_class_value_field",
-            "min_io_u",
-            "mask_features",
-            "context",
-        ],
-        ["out_accuracy_table", "out_accuracy_report"],
-    ),
-    "publish_deep_learning_model": (["model_location", "output_name"], ["out_item"]),
-    "detect_objects_using_deep_learning": (
-        [
-            "input_raster",
-            "output_objects",
-            "model",
-            "model_arguments",
-            "run_nms",
-            "confidence_score_field",
-            "class_value_field",
-            "max_overlap_ratio",
-            "process_all_raster_items",
-            "context",
-        ],
-        ["out_objects"],
-    ),
-    "classify_pixels_using_deep_learning": (
-        ["input_raster", "output_classified_raster", "model", "model_arguments", "process_all_raster_items", "context"],
-        ["out_raster"],
-    ),
-    "copy_raster": (
-        ["input_raster", "output_name", "output_cellsize", "resampling_method", "clip_setting", "context"],
-        ["output_raster"],
-    ),
-    "detect_change_using_deep_learning": (
-        ["from_raster", "to_raster", "output_classified_raster_name", "model_definition", "model_arguments", "context"],
-        ["output_raster"],
-    ),
-}
-TYPES = {
-    "runNMS": "GPBoolean",
-    "processAllRasterItems": "GPBoolean",
-    "maxOverlapRatio": "GPDouble",
-    "minIoU": "GPDouble",
-}
-REQUIRED = {
-    "inputRaster",
-    "outputObjects",
-    "outputClassifiedRaster",
-    "model",
-    "modelLocation",
-    "outputName",
-    "fromRaster",
-    "toRaster",
-    "outputClassifiedRasterName",
-    "modelDefinition",
-    "modelPackage",
-    "modelItemId",
-    "dataStoreName",
-    "detectedFeatures",
-    "groundTruthFeatures",
-    "outAccuracyTableName",
-}
 
 
 def python_name(name: str) -> str:
@@ -105,30 +31,36 @@ def test_the_rule_gives_the_names_that_the_contract_quotes() -> None:
     assert python_name("ExportTrainingDataforDeepLearning") == "export_training_datafor_deep_learning"
 
 
-def test_every_task_has_the_python_name_that_clients_call() -> None:
-    assert {python_name(document["name"]) for document in documents()} == KEYWORDS.keys()
+def inputs_of(document: dict) -> dict[str, dict]:
+    return {p["name"]: p for p in document["parameters"] if p["direction"] == "esriGPParameterDirectionInput"}
+
+
+def test_every_task_has_the_name_that_clients_call() -> None:
+    assert {document["name"] for document in documents()} <= TASKS.keys()
+    assert len({python_name(name) for name in TASKS}) == len(TASKS)
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
 def test_a_task_takes_every_keyword_that_clients_send(document: dict) -> None:
-    keywords, outputs = KEYWORDS[python_name(document["name"])]
-    declared = [p for p in document["parameters"] if p["direction"] == "esriGPParameterDirectionInput"]
+    wanted = TASKS[document["name"]]
+    declared = inputs_of(document)
     derived = [p for p in document["parameters"] if p["direction"] == "esriGPParameterDirectionOutput"]
 
-    assert set(keywords) <= {python_name(p["name"]) for p in declared}
-    assert [python_name(p["name"]) for p in derived] == outputs
+    assert wanted.parameters.keys() <= declared.keys()
+    # What clients call in Python: two names of ours must not become one of theirs.
+    assert {python_name(name) for name in wanted.parameters} <= {python_name(name) for name in declared}
+    assert len({python_name(name) for name in declared}) == len(declared)
+    assert tuple(p["name"] for p in derived) == wanted.outputs
     assert {p["parameterType"] for p in derived} == {"esriGPParameterTypeDerived"}
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document["name"])
 def test_types_and_requiredness_are_those_of_the_contract(document: dict) -> None:
-    for parameter in document["parameters"]:
-        if parameter["direction"] == "esriGPParameterDirectionOutput":
-            continue
+    wanted = TASKS[document["name"]]
+    for name, parameter in inputs_of(document).items():
         required = parameter["parameterType"] == "esriGPParameterTypeRequired"
-        assert required == (parameter["name"] in REQUIRED), parameter["name"]
-        if python_name(parameter["name"]) in KEYWORDS[python_name(document["name"])][0]:
-            assert parameter["dataType"] == TYPES.get(parameter["name"], "GPString")
+        assert required == (name in wanted.required) or name in wanted.undecided, name
+        assert parameter["dataType"] == wanted.parameters.get(name, parameter["dataType"]), name
 
 
 def faults_of(document: dict) -> list[str]:
