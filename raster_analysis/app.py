@@ -183,12 +183,13 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
     portal = rooms.portal
     doors = Doors(portal.users, portal.tokens, portal.throttle)
     images = ImageSources(portal.items, portal.services, portal.stores, rooms.readers)
+    features = FeatureSources(portal.items, portal.services, rooms.readers)
     services = (
         Login(doors, urls),
         OAuth(doors, urls, time.time),
         _previews(rooms),
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
-        FeatureServer(FeatureSources(portal.items, portal.services, rooms.readers)),
+        FeatureServer(features),
         Directory(urls, portal.items),
         Home(portal, urls),
         DataStores(portal.stores),
@@ -198,7 +199,13 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )
     own = [endpoint for service in services for endpoint in service.endpoints()]
-    return [*own, *sharing_endpoints(portal, urls), *ogc_endpoints(rooms.dispatcher, urls, rooms.settings.portal_name)]
+    return [*own, *sharing_endpoints(portal, urls), *_ogc(rooms, urls, features)]
+
+
+def _ogc(rooms: Rooms, urls: Urls, features: FeatureSources) -> list[Endpoint]:
+    return ogc_endpoints(
+        rooms.dispatcher, urls, rooms.settings.portal_name, items=rooms.portal.items, features=features
+    )
 
 
 def _previews(rooms: Rooms) -> Previews:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,11 +49,13 @@ class Ogc:
             return Format.JSON
         given = fields.get("f", "").strip().lower()
         if given:
-            return _named(given, offered)
+            return _named(given, frozenset(offered))
         if Format.HTML not in offered:
             return default
         types = [GEOJSON] if Format.GEOJSON in offered else []
         best = Accepted.of(request.headers.get("accept", "")).best(JSON, *types, HTML)
+        if best is None and Format.OTHER in offered:
+            return default
         if best is None:
             raise Problem(406, f"This is given as {JSON} or {HTML} only.")
         return Format.HTML if best == HTML else default
@@ -129,14 +132,15 @@ async def _read_json(request: Request, limit: int) -> JsonValue | Problem:
         return invalid(f"The body cannot be read: {fault.message}")
 
 
-def _named(given: str, offered: Collection[Format]) -> Format:
+def _named(given: str, offered: AbstractSet[Format]) -> Format:
     # GDAL and older clients write media types here.
     known = {JSON: "json", GEOJSON: "geojson", HTML: "html"}.get(given, given)
     if known == Format.JSON and Format.GEOJSON in offered:
         return Format.GEOJSON
-    wanted = next((each for each in offered if each == known), None)
+    named = offered - {Format.OTHER}
+    wanted = next((each for each in named if each == known), None)
     if wanted is None:
-        names = " or f=".join(sorted(offered))
+        names = " or f=".join(sorted(named))
         raise invalid(f"Format {given[:40]!r} is not supported; use f={names}.")
     return wanted
 

@@ -14,7 +14,7 @@ from raster_analysis.ogc.links import Link, Links
 from raster_analysis.ogc.negotiation import Accepted
 from raster_analysis.ogc.problem import FAILED, NO_SUCH_JOB, NOT_READY, Problem
 from raster_analysis.ogc.results import Results, results_document
-from raster_analysis.ogc.route import change, route, whole
+from raster_analysis.ogc.route import ANY, change, route, whole
 from raster_analysis.ogc.status import FILTERS, Filter, explain, status_document
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.endpoint import Call, Endpoint
@@ -62,8 +62,8 @@ class Jobs:
             route("/jobs", self.list, Policy.USER, queries=(*FILTERS, "limit", "before")),
             route("/jobs/{job}", self.status, Policy.USER),
             change("/jobs/{job}", self.dismiss, "DELETE"),
-            route("/jobs/{job}/results", self.results, Policy.USER),
-            route("/jobs/{job}/results/{output}", self.result, Policy.USER),
+            route("/jobs/{job}/results", self.results, Policy.USER, formats=ANY),
+            route("/jobs/{job}/results/{output}", self.result, Policy.USER, formats=(Format.JSON,)),
         ]
 
     def list(self, call: Call) -> Answer:

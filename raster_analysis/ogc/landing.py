@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from raster_analysis.ogc.links import CONFORMANCE_REL, DATA_REL, JOBS_REL, OPENAPI, PROCESSES_REL, ROOT, Link, Links
 from raster_analysis.ogc.openapi import api_document
-from raster_analysis.ogc.route import route
+from raster_analysis.ogc.route import ANY, route
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.endpoint import Call, Endpoint
 from raster_analysis.rest.formats import Answer
@@ -35,7 +35,7 @@ class Landing:
         return [
             route("", self.root, Policy.OPEN),
             route("/conformance", self.conformance, Policy.OPEN),
-            route("/api", self.api, Policy.OPEN),
+            route("/api", self.api, Policy.OPEN, formats=ANY),
         ]
 
     def root(self, _call: Call) -> Answer:

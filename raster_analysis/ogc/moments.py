@@ -32,6 +32,11 @@ def spell(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def spell_ms(moment_ms: int) -> str:
+    """Return a moment in milliseconds since 1970 as text."""
+    return spell(dt.datetime.fromtimestamp(moment_ms / 1000, dt.UTC))
+
+
 def read_interval(text: str | None) -> Interval:
     """Return what `datetime` asks for: a moment, `a/b`, `a/..` or `../b`; raises Problem."""
     if text is None:

@@ -62,7 +62,14 @@ def _capabilities() -> Part:
         "/conformance": {
             "get": _read("getConformanceDeclaration", "Capabilities", "Conformance classes", _document("confClasses"))
         },
-        "/api": {"get": _read("getApi", "Capabilities", "This document", {OPENAPI: {"schema": {"type": "object"}}})},
+        "/api": {
+            "get": _read(
+                "getApi",
+                "Capabilities",
+                "This document",
+                {OPENAPI: {"schema": {"type": "object"}}, HTML: {"schema": {"type": "string"}}},
+            )
+        },
     }
 
 

@@ -16,17 +16,19 @@ from raster_analysis.rest.formats import Answer, Format
 Work = Callable[[Call], Answer | Response | Waiting]
 
 BOTH = frozenset({Format.JSON, Format.HTML})
+ANY = BOTH | {Format.OTHER}
+"""Of resources that are more than documents."""
 _EVERYWHERE = frozenset({"f", "token"})
 
 
 def route(
-    path: str, work: Work, policy: Policy, *, queries: Collection[str] = (), formats: Collection[Format] = BOTH
+    path: str, work: Work, policy: Policy, *, queries: Collection[str] | None = (), formats: Collection[Format] = BOTH
 ) -> Endpoint:
-    """Return the endpoint of a resource that is only read."""
+    """Return the endpoint of a resource that is only read; `queries` are None when the work checks them itself."""
     default = Format.GEOJSON if Format.GEOJSON in formats else Format.JSON
     return Endpoint(
         f"{ROOT}{path}",
-        checked(work, queries),
+        work if queries is None else checked(work, queries),
         policy,
         default_format=default,
         formats=formats,

@@ -22,6 +22,8 @@ class Format(StrEnum):
     HTML = "html"
     GEOJSON = "geojson"
     IMAGE = "image"
+    OTHER = "other"
+    """Whatever the resource itself is; never asked for by name."""
 
 
 DOCUMENTS = frozenset({Format.JSON, Format.PJSON, Format.HTML})

@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from caller import Caller  # noqa: E402
-from echo_process import TOOLS, open_bench  # noqa: E402
+from caller import Caller
+from echo_process import TOOLS, open_bench
 
 from raster_analysis.app import Rooms, create_app
 from raster_analysis.executors.inline import InlineExecutor
