@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raster_analysis.errors import AccessError, InputError
@@ -32,6 +32,7 @@ def joined(portal: Portal, user: User, wanted: tuple[int, ...] = ()) -> bytes:
         return path.read_bytes()
 
 
+@settings(deadline=None, max_examples=30)
 @given(parts=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=12), data=st.data())
 def test_parts_of_any_order_become_the_file(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], data: st.DataObject
