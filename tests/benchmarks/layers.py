@@ -20,7 +20,8 @@ from pathlib import Path
 
 import httpx
 
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("service", "rest")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rest"))
 from featured import BOTTOM, LEFT, publish, table
 from live_server import LiveServer, add_users
 
@@ -51,7 +52,9 @@ def questions(count: int) -> dict[str, Callable[[int], Words]]:
         "page at 90 %": lambda number: {"outFields": "*", "resultOffset": str(count * 9 // 10 + number)},
         "page of 200 ids": lambda number: {"objectIds": ",".join(map(str, range(number * 999, number * 999 + 200)))},
         "page where, ordered": lambda number: {
-            "where": f"Class = 'car' AND Confidence < {60 - number / 7}", "orderByFields": "Confidence DESC", **attributes,
+            "where": f"Class = 'car' AND Confidence < {60 - number / 7}",
+            "orderByFields": "Confidence DESC",
+            **attributes,
         },
         "box of 300 m, page": lambda number: {"outFields": "*", **place(number, 300)},
         "box of 3 km, count": lambda number: {"returnCountOnly": "true", **place(number, 3000)},

@@ -40,6 +40,9 @@ FIRST = {
     "returnCentroid": "false", "returnAllRecords": "true", "returnTrueCurves": "false",
 }  # fmt: skip
 """The first query of the strictest client, literally."""
+TRIANGLE = [[LEFT - 1, BOTTOM - 1], [LEFT - 1, BOTTOM + 8], [LEFT + 9, BOTTOM - 1], [LEFT - 1, BOTTOM - 1]]
+COUNTED = [{"statisticType": "count", "onStatisticField": "OBJECTID"}]
+BY_CLASS = {"groupByFieldsForStatistics": "Class", "outStatistics": COUNTED}
 BOX = json.dumps({"xmin": LEFT, "ymin": BOTTOM, "xmax": LEFT + 25, "ymax": BOTTOM + 15})
 
 
@@ -69,6 +72,11 @@ def ask(site: TestClient, path: str = f"{SERVICE}/0/query", **fields: Any) -> An
     answer = site.post(path, data={"f": "json", **form})
     assert answer.status_code == 200
     return answer.json()
+
+
+def path_to(x: float) -> str:
+    """Return a line through the first row of boxes, as clients write it."""
+    return json.dumps({"paths": [[[LEFT - 1, BOTTOM + 3], [LEFT + x, BOTTOM + 3]]]})
 
 
 def refusal(site: TestClient, **fields: Any) -> str:
@@ -166,9 +174,9 @@ def test_pages_in_an_order_hold_every_feature_once(site: TestClient) -> None:
         (json.dumps({"x": LEFT + 1.5, "y": BOTTOM + 1.5}), "esriGeometryPoint", "", 0),  # in a hole
         (json.dumps({"x": LEFT + 1.5, "y": BOTTOM + 1.5}), "esriGeometryPoint", "esriSpatialRelEnvelopeIntersects", 1),
         (json.dumps({"points": [[LEFT + 3, BOTTOM + 3], [LEFT + 13, BOTTOM + 3]]}), "esriGeometryMultipoint", "", 2),
-        (json.dumps({"paths": [[[LEFT - 1, BOTTOM + 3], [LEFT + 25, BOTTOM + 3]]]}), "esriGeometryPolyline", "", 3),
-        (json.dumps({"paths": [[[LEFT - 1, BOTTOM + 3], [LEFT + 9, BOTTOM + 3]]]}), "esriGeometryPolyline", "esriSpatialRelCrosses", 1),
-        (json.dumps({"rings": [[[LEFT - 1, BOTTOM - 1], [LEFT - 1, BOTTOM + 8], [LEFT + 9, BOTTOM - 1], [LEFT - 1, BOTTOM - 1]]]}), "esriGeometryPolygon", "", 1),
+        (path_to(25), "esriGeometryPolyline", "", 3),
+        (path_to(9), "esriGeometryPolyline", "esriSpatialRelCrosses", 1),
+        (json.dumps({"rings": [TRIANGLE]}), "esriGeometryPolygon", "", 1),
         (f"{LEFT + 7},{BOTTOM},{LEFT + 9},{BOTTOM + 5}", "esriGeometryEnvelope", "esriSpatialRelTouches", 1),
     ],
 )  # fmt: skip
@@ -189,7 +197,7 @@ def test_a_geometry_may_be_in_another_reference_and_reach_further(site: TestClie
 def test_answers_come_in_the_reference_that_is_asked_for(site: TestClient) -> None:
     answer = ask(site, objectIds="1", outSR="102100", returnCentroid="true", geometryPrecision="2")
     assert answer["spatialReference"] == {"wkid": 102100, "latestWkid": 3857}
-    x, y = answer["features"][0]["geometry"]["rings"][0][0]
+    x, _y = answer["features"][0]["geometry"]["rings"][0][0]
     assert 1_669_780 < x < 1_669_810
     assert x == round(x, 2)
     assert abs(answer["features"][0]["centroid"]["x"] - x) < 10
@@ -308,7 +316,7 @@ def test_people_get_pages(site: TestClient, path: str) -> None:
         ({"objectIds": "1,x"}, "whole numbers"),
         ({"outStatistics": "[]"}, "give 1 to"),
         ({"outStatistics": [{"statisticType": "sum", "onStatisticField": "Class"}]}, "no numbers"),
-        ({"outStatistics": [{"statisticType": "count", "onStatisticField": "Class", "outStatisticFieldName": 'x"; --'}]}, "cannot name"),
+        ({"outStatistics": [{**COUNTED[0], "outStatisticFieldName": 'x"; --'}]}, "cannot name"),
         ({"outStatistics": [{"statisticType": "percentile_cont", "onStatisticField": "Class"}]}, "not supported"),
         ({"distance": "-1", "geometry": BOX}, "not negative"),
         ({"f": "pbf"}, "not supported"),
@@ -330,8 +338,8 @@ def test_what_cannot_be_used_is_refused_with_a_reason(site: TestClient, fields: 
         {"orderByFields": "(SELECT 1)"},
         {"orderByFields": "1 DESC"},
         {"outFields": "Class, (SELECT 1)"},
-        {"groupByFieldsForStatistics": "1; --", "outStatistics": [{"statisticType": "count", "onStatisticField": "OBJECTID"}]},
-        {"having": "1=1; DROP TABLE objects", "groupByFieldsForStatistics": "Class", "outStatistics": [{"statisticType": "count", "onStatisticField": "OBJECTID"}]},
+        {"groupByFieldsForStatistics": "1; --", "outStatistics": COUNTED},
+        {"having": "1=1; DROP TABLE objects", **BY_CLASS},
         {"resultOffset": "-1"},
         {"resultRecordCount": "-1"},
         {"resultRecordCount": "1e9"},
@@ -348,9 +356,7 @@ def test_A16_a_billion_records_are_a_page(site: TestClient) -> None:
     assert ask(site, resultOffset="999999999999")["features"] == []
 
 
-def test_A16_the_database_sees_bound_parameters_only(
-    site: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_A16_the_database_sees_bound_parameters_only(site: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     connect = sqlite3.connect
 
