@@ -238,15 +238,17 @@ def _local(path: Path, handle: Handle) -> Handle:
 def _bands_of(dataset: DatasetReader, service: ImageService) -> int:
     """Return how many bands of data there are: servers may add one that says what is valid."""
     extra = dataset.count == service.band_count + 1 and dataset.colorinterp[-1] is ColorInterp.alpha
-    return dataset.count - 1 if extra else dataset.count
+    return int(dataset.count) - bool(extra)
 
 
 def _fits(dataset: DatasetReader, grid: Grid) -> bool:
     """Tell whether a TIFF lies where it was asked for, to a tenth of a cell; one that does not say may be taken."""
     if dataset.transform.is_identity:
         return True
-    (row, col), (cell, _) = grid.offset_of(Grid(None, dataset.transform, dataset.height, dataset.width)), grid.cell_size
-    return max(abs(row), abs(col), abs(dataset.transform.a - cell) / cell * dataset.width) < 0.1
+    row, col = grid.offset_of(Grid(None, dataset.transform, dataset.height, dataset.width))
+    cell, _ = grid.cell_size
+    stretch = abs(float(dataset.transform.a) - cell) / cell * int(dataset.width)
+    return max(abs(row), abs(col), stretch) < 0.1
 
 
 def _refuse_json(path: Path, title: str) -> None:
