@@ -97,3 +97,14 @@ def test_without_a_report_its_result_is_there_and_null(client: RestClient, found
     value = client.run("ComputeAccuracyforObjectDetection", {**form, "minIoU": "0.5", "outAccuracyReportName": ""})
     assert value["outAccuracyReport"] is None
     assert value["outAccuracyTable"].keys() == {"itemId", "url"}
+
+
+def test_the_table_is_queried_like_any_table_service(client: RestClient, found: Document) -> None:
+    layer = {"url": f"{found['url']}/0"}
+    form = {"detectedFeatures": layer, "groundTruthFeatures": layer, "outAccuracyTableName": "asked"}
+    url = client.run("ComputeAccuracyforObjectDetection", form)["outAccuracyTable"]["url"]
+    service = client.get(url)
+    assert (service["layers"], [table["id"] for table in service["tables"]]) == ([], [0])
+    assert client.get(f"{url}/0")["type"] == "Table"
+    rows = client.get(f"{url}/0/query", {"where": "Class = 'All'", "outFields": "*"})["features"]
+    assert [row["attributes"]["Precision"] for row in rows] == [1.0]
