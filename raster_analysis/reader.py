@@ -20,11 +20,13 @@ from raster_analysis.rasters.image_questions import (
     answer_points,
     answer_statistics,
 )
+from raster_analysis.rest.feature_drawing import answer_feature_drawing
 from raster_analysis.rest.feature_questions import answer_feature_facts, answer_features
 
 Function = Callable[[Handle, dict[str, JsonValue]], Content]
 
 FUNCTIONS: Mapping[str, Function] = {
+    "feature_drawing": answer_feature_drawing,
     "feature_facts": answer_feature_facts,
     "features": answer_features,
     "image_facts": answer_facts,

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import SpatialReference
-from raster_analysis.layers.feature_query import FeatureQuery, Order, Shapes, Statistic, SummaryQuery
+from raster_analysis.layers.feature_query import Cell, FeatureQuery, Order, Shapes, Statistic, SummaryQuery
 from raster_analysis.layers.feature_reading import (
     count_features,
     find_feature_ids,
@@ -124,18 +124,25 @@ def _facts(handle: Handle, number: int) -> dict[str, JsonValue]:
         "count": layer.count,
         "extent": extent_document(layer.bounds, reference) if layer.geometry_kind else None,
         "reference": reference_document(reference) if layer.geometry_kind else None,
-        **_classes(handle, number, layer),
+        **_classes(handle, number),
     }
 
 
-def _classes(handle: Handle, number: int, layer: Layer) -> dict[str, JsonValue]:
-    """Return the field that tells classes apart, and its values, the most frequent first."""
+def _classes(handle: Handle, number: int) -> dict[str, JsonValue]:
+    field, values = classes_of(handle, number)
+    classes: list[JsonValue] = [*values]
+    return {"class_field": field, "classes": classes}
+
+
+@lru_cache(maxsize=256)
+def classes_of(handle: Handle, number: int) -> tuple[str | None, tuple[Cell, ...]]:
+    """Return the field that tells classes apart, None without one, and its values, the most frequent first."""
+    layer = find_layer(handle, number)
     texts = [field for field in layer.fields if field.kind is FieldKind.TEXT]
     named = next((field for field in texts if field.name.casefold() in _CLASS_FIELDS), None)
     if named is None:
-        return {"class_field": None, "classes": []}
+        return None, ()
     counted = SummaryQuery((Statistic("count", layer.id_field.name, "features"),), (named.name,))
     most = FeatureQuery(limit=MOST_CLASSES, order=(Order("features", descending=True),))
     rows = summarize(handle, number, most, counted)
-    values: list[JsonValue] = [cells[0] for cells in rows.cells if cells[0] is not None]
-    return {"class_field": named.name, "classes": values}
+    return named.name, tuple(cells[0] for cells in rows.cells if cells[0] is not None)

@@ -45,7 +45,10 @@ class FeatureServer:
     def service(self, call: Call) -> Answer:
         """Describe the service; one that no job has filled yet has no layers."""
         source = self._source_of(call)
-        return Answer(service_document(source, self._sources.facts(source)))
+        facts = self._sources.facts(source)
+        return Answer(
+            service_document(source, facts), "featureserver.html", {"counts": {f["id"]: f["count"] for f in facts}}
+        )
 
     def layers(self, call: Call) -> Answer:
         """Describe all layers and tables."""
@@ -61,7 +64,8 @@ class FeatureServer:
     def layer(self, call: Call) -> Answer:
         """Describe one layer or table."""
         source = self._source_of(call)
-        return Answer(layer_document(source, self._layer_of(call, source)))
+        facts = self._layer_of(call, source)
+        return Answer(layer_document(source, facts), "layer.html", {"count": facts["count"]})
 
     def query(self, call: Call) -> Answer | Response:
         """Answer a query about one layer."""
@@ -73,7 +77,11 @@ class FeatureServer:
         if call.format in (Format.JSON, Format.GEOJSON):
             return Response(content.data, media_type=content.media_type)
         document = json.loads(content.data)
-        return Answer(document) if is_page else json_response(document, pretty=True)
+        return (
+            Answer(document, "features.html", {"asked": call.fields})
+            if is_page
+            else json_response(document, pretty=True)
+        )
 
     def query_all(self, call: Call) -> Answer:
         """Answer a query about several layers: `layerDefs` says which, and the condition of each."""

@@ -90,8 +90,9 @@ def _crumbs(root: str, path: str) -> list[tuple[str, str]]:
     link = root + SERVICES
     for place, part in enumerate(parts):
         link = f"{link}/{quote(part)}"
-        # The name of a hosted service has no page of its own; that of its kind comes next.
-        names_service = place == 1 and parts[0] == "Hosted" and len(parts) > 2
-        if part not in _NO_PAGE and not names_service:
-            crumbs.append((_LABELS.get(part, part), link))
+        is_hosted = parts[0] == "Hosted"
+        # The name of a hosted service has no page of its own; that of its kind comes next and bears the name.
+        if part not in _NO_PAGE and not (place == 1 and is_hosted and len(parts) > 2):
+            label = f"{parts[1]} ({part})" if place == 2 and is_hosted else part
+            crumbs.append((_LABELS.get(part, label), link))
     return crumbs
