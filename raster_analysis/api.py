@@ -30,7 +30,11 @@ from raster_analysis.worker import Bench, make_bench
 
 ArgumentValue = str | int | float | bool | Sequence[float] | Mapping[str, JsonValue] | None
 
-SUFFIXES: Mapping[Task, tuple[str, ...]] = {Task.OBJECTS: tuple(DRIVERS), Task.PIXELS: (".tif", ".tiff")}
+SUFFIXES: Mapping[Task, tuple[str, ...]] = {
+    Task.OBJECTS: tuple(DRIVERS),
+    Task.CROPS: tuple(DRIVERS),
+    Task.PIXELS: (".tif", ".tiff"),
+}
 """What an output file may end in."""
 CONTEXT_ARGUMENTS = {
     "extent": "extent",
@@ -46,8 +50,15 @@ TOOL_ARGUMENTS: Mapping[Task, Mapping[str, str]] = {
         "max_overlap_ratio": "maxOverlapRatio",
         "class_value_field": "classValueField",
     },
+    Task.CROPS: {"label_field": "classLabelField"},
     Task.PIXELS: {},
 }
+FILE_ARGUMENTS: Mapping[Task, tuple[str, ...]] = {
+    Task.OBJECTS: ("mask",),
+    Task.CROPS: ("mask", "features", "filter"),
+    Task.PIXELS: ("mask",),
+}
+"""Arguments that name features, and which of them."""
 STALE_SUFFIXES = (".aux.xml", ".ovr", ".msk", "-journal", "-wal", "-shm")
 """Files beside an output that GDAL or SQLite would apply to the one that replaces it."""
 
@@ -127,6 +138,34 @@ def classify_pixels(
     return run_file_tool("ClassifyPixelsUsingDeepLearning", Files(raster, model, output), arguments, report=report)
 
 
+def classify_objects(
+    raster: str | Path,
+    features: str | Path | Mapping[str, JsonValue] | None,
+    model: str | Path,
+    output: str | Path,
+    *,
+    report: Reporter | None = None,
+    **arguments: ArgumentValue,
+) -> Result:
+    """Give every feature the class of the picture around it, and write all features with their attributes.
+
+    Args:
+        raster: a raster file that shows the features.
+        features: a file of points, lines or polygons, or a feature set or GeoJSON as an object; None: the whole
+            raster is one feature.
+        model: a package whose model classifies objects.
+        output: as for `detect_objects`.
+        report: told of messages and progress.
+        arguments: `label_field` names the field of the label (`ClassLabel`); `filter` is a where clause that
+            chooses features of a GeoPackage; the others are those of `detect_objects`, less what thins out.
+
+    Raises:
+        InputError, OutputError, BudgetError: nothing is left behind.
+    """
+    given = {**arguments, "features": features if features is None or isinstance(features, Mapping) else str(features)}
+    return run_file_tool("ClassifyObjectsUsingDeepLearning", Files(raster, model, output), given, report=report)
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The three paths of a run."""
@@ -164,7 +203,7 @@ def run_file_tool(
     collector = Collector(report)
     with _work_folder(output) as folder:
         context = Context(
-            folder=folder, handles=_resolve(files, arguments.get("mask")), report=collector,
+            folder=folder, handles=_resolve(files, arguments), report=collector,
             result=folder / "result" / output.name, rasters=bench.rasters, models=bench.models,
             features=bench.features, memory_limit=bench.memory_limit, threads=bench.threads,
         )  # fmt: skip
@@ -196,9 +235,10 @@ def check_run(
     """
     task = TASK_OF_TOOL[name]
     info = _describe(model, bench)
-    if arguments.get("mask") is not None:
-        resolve_features(str(arguments["mask"]))
-    form = _form(task, {key: value for key, value in arguments.items() if key not in ("mask", "overwrite")})
+    _resolve_features(arguments)
+    apart = (*FILE_ARGUMENTS[task], "overwrite")
+    form = _form(task, {key: value for key, value in arguments.items() if key not in apart})
+    form |= _features_form(arguments) if task is Task.CROPS else {}
     given = form["modelArguments"]
     parameters = TOOLS[name].parse({**form, **_names(Files("raster", "model", "output"))})
     if info.task is task:
@@ -217,7 +257,7 @@ def _describe(model: str | Path, bench: Bench) -> ModelInfo:
 
 
 def _check_names(info: ModelInfo, task: Task, given: Mapping[str, str]) -> None:
-    own = [*TOOL_ARGUMENTS[task], *_context_arguments(task), "mask", "overwrite"]
+    own = [*TOOL_ARGUMENTS[task], *_context_arguments(task), *FILE_ARGUMENTS[task], "overwrite"]
     offered = [argument.name for argument in info.arguments]
     faults = []
     for name in given:
@@ -257,11 +297,31 @@ def _work_folder(output: Path) -> Iterator[Path]:
         yield Path(text)
 
 
-def _resolve(files: Files, mask: ArgumentValue) -> dict[str, Handle]:
+def _resolve(files: Files, arguments: Mapping[str, ArgumentValue]) -> dict[str, Handle]:
     handles = {"inputRaster": resolve_raster(str(files.raster)), "model": resolve_package(str(files.model))}
-    if mask is not None:
-        handles["context.mask"] = resolve_features(str(mask))
-    return handles
+    return {**handles, **_resolve_features(arguments)}
+
+
+def _resolve_features(arguments: Mapping[str, ArgumentValue]) -> dict[str, Handle]:
+    """Return the handles of the files of features that arguments name; raises InputError when one is none."""
+    named = {"context.mask": arguments.get("mask"), "inputFeatures": arguments.get("features")}
+    return {
+        wire_name: resolve_features(str(value))
+        for wire_name, value in named.items()
+        if value is not None and not isinstance(value, Mapping)
+    }
+
+
+def _features_form(arguments: Mapping[str, ArgumentValue]) -> dict[str, JsonValue]:
+    """Return the features of a run as a client of the server would write them down."""
+    features, chosen = arguments.get("features"), arguments.get("filter")
+    if features is None:
+        if chosen:
+            raise ParameterError(["filter chooses features, but no features are given"])
+        return {}
+    if isinstance(features, Mapping):
+        return {"inputFeatures": {"collection": dict(features), "filter": str(chosen or "")}}
+    return {"inputFeatures": {"uri": str(features), "filter": str(chosen or "")}}
 
 
 def _names(files: Files) -> dict[str, JsonValue]:
@@ -271,6 +331,7 @@ def _names(files: Files) -> dict[str, JsonValue]:
         "model": {"uri": str(files.model)},
         "outputObjects": target,
         "outputClassifiedRaster": target,
+        "outputFeatureClass": target,
     }
 
 

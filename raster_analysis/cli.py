@@ -42,6 +42,12 @@ DETECTOR_OPTIONS: Parameters = (
     click.Option(["--run-nms"], is_flag=True, default=None, help="Suppress overlaps over the whole output too."),
     click.Option(["--max-overlap-ratio"], type=SHARE, help="With --run-nms: overlap that is still kept."),
 )
+FEATURE_OPTIONS: Parameters = (
+    click.Option(["--features"], help="A file of features to classify; without it the whole raster is one."),
+    click.Option(["--filter"], help="A where clause that chooses features of a GeoPackage."),
+    click.Option(["--label-field"], help="Field that the label is written to; ClassLabel by default."),
+    click.Option(["--batch-size"], type=click.IntRange(min=1), help="Features computed at once."),
+)
 RUN_OPTIONS: Parameters = (
     click.Option(
         ["--extent"],
@@ -93,6 +99,17 @@ def classify(**options: Any) -> None:
     _run_files("ClassifyPixelsUsingDeepLearning", ".tif", options)
 
 
+def classify_objects(**options: Any) -> None:
+    """Classify the features that a raster shows, and write them with their labels.
+
+    RASTER is a file or a quoted pattern such as 'scenes/*.tif'; MODEL a .dlpk, a folder with an .emd, or an
+    .emd; OUT a .gpkg, .parquet, .fgb or .geojson, or a folder: a .gpkg for each raster goes there.
+
+    Ends with 0 when all went well, 1 when a raster failed, 2 when nothing could be begun, 130 after Ctrl-C.
+    """
+    _run_files("ClassifyObjectsUsingDeepLearning", ".gpkg", options)
+
+
 def _add(name: str, function: Callable[..., None], *groups: Parameters) -> None:
     parameters = [parameter for group in groups for parameter in group]
     main.add_command(click.Command(name, params=parameters, callback=function, help=function.__doc__))
@@ -104,6 +121,7 @@ _add(
     [click.Option(["--merge"], type=click.Choice(["crop", "blend"]), help="How overlapping tiles become one raster.")],
     RUN_OPTIONS,
 )  # fmt: skip
+_add("classify-objects", classify_objects, FILES, FEATURE_OPTIONS, RUN_OPTIONS)
 for command in COMMANDS:
     main.add_command(command)
 
