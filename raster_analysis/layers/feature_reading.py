@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from raster_analysis.layers.feature_query import Cell, FeatureQuery, Rows, Shape
 from raster_analysis.layers.field import Field, FieldKind, quote_name
 from raster_analysis.layers.geometry_blob import HEAD_BYTES, bounds_of_heads, decode
 from raster_analysis.layers.geopackage import Bounds, Layer, describe_geopackage, open_geopackage
+from raster_analysis.layers.nearby import find_ids
 from raster_analysis.layers.reference import crs_of, project
 from raster_analysis.layers.selection import Selection, chosen_fields, expression_of, order_of, select
 
@@ -59,6 +61,8 @@ def count_features(handle: Handle, number: int, query: FeatureQuery) -> int:
     """Return how many features a query chooses, or how many different rows."""
     layer = find_layer(handle, number)
     with open_geopackage(handle) as connection:
+        if query.place is not None and query == FeatureQuery(place=query.place, shapes=query.shapes):
+            return len(find_ids(connection, layer, query.place))
         selection = select(connection, layer, query)
         if query.distinct:
             columns = ", ".join(expression_of(field) for field in _distinct_fields(layer, query))
@@ -75,9 +79,28 @@ def find_feature_ids(handle: Handle, number: int, query: FeatureQuery) -> list[i
     layer = find_layer(handle, number)
     with open_geopackage(handle) as connection:
         selection = select(connection, layer, query)
+        if selection.is_all and query == FeatureQuery(shapes=query.shapes, fields=query.fields, where=query.where):
+            indexed = _indexed_ids(connection, layer)
+            if len(indexed) == layer.count:
+                return indexed
         limit = min(query.limit or MOST_IDS, MOST_IDS)
-        sql = f"SELECT {layer.id_field.quoted} {selection.sql} ORDER BY {order_of(layer, query.order)} LIMIT ? OFFSET ?"
-        return [row[0] for row in connection.execute(sql, (*selection.values, limit, query.offset))]
+        sql = f"SELECT {layer.id_field.quoted} AS id {selection.sql} ORDER BY {order_of(layer, query.order)}"
+        return _list_ids(connection, f"{sql} LIMIT ? OFFSET ?", (*selection.values, limit, query.offset))
+
+
+def _indexed_ids(connection: sqlite3.Connection, layer: Layer) -> list[int]:
+    """Return the ids in the spatial index, which is a tenth of the file; features without a shape are not in it."""
+    if not layer.has_index:
+        return []
+    table = quote_name(f"rtree_{layer.table}_{layer.geometry_column}_rowid")
+    return _list_ids(connection, f"SELECT rowid AS id FROM {table} ORDER BY rowid", ())  # noqa: S608
+
+
+def _list_ids(connection: sqlite3.Connection, sql: str, values: Sequence[Cell]) -> list[int]:
+    # One text instead of a million rows: several times faster.
+    text = connection.execute(f"SELECT json_group_array(id) FROM ({sql})", values).fetchone()[0]  # noqa: S608
+    found: list[int] = json.loads(text)
+    return found
 
 
 def measure_bounds(handle: Handle, number: int, query: FeatureQuery) -> Bounds | None:

@@ -27,7 +27,8 @@ class _Figure:
     def __init__(self, statistic: Statistic, field: Field, middle: Value) -> None:
         self.name = statistic.name or f"{statistic.kind}_{field.name}"
         self.kind, self.source = statistic.kind, field
-        value = expression_of(field)
+        # The column as it is: what guards against texts among numbers would double the time of a million rows.
+        value = expression_of(field) if field.kind.is_moment else field.quoted
         if statistic.kind in _SPREADS:
             self.parts = _spread(value, middle, root=statistic.kind == "stddev")
         else:
@@ -80,7 +81,7 @@ def _figure(connection: sqlite3.Connection, selection: Selection, statistic: Sta
     middle: Value = 0
     if statistic.kind in _SPREADS:
         # Squares of what lies around the mean lose no digits.
-        row = connection.execute(f"SELECT avg({expression_of(field)}) {selection.sql}", selection.values).fetchone()
+        row = connection.execute(f"SELECT avg({field.quoted}) {selection.sql}", selection.values).fetchone()
         middle = row[0] or 0
     return _Figure(statistic, field, middle)
 

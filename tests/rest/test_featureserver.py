@@ -180,7 +180,9 @@ def test_pages_in_an_order_hold_every_feature_once(site: TestClient) -> None:
         (f"{LEFT + 7},{BOTTOM},{LEFT + 9},{BOTTOM + 5}", "esriGeometryEnvelope", "esriSpatialRelTouches", 1),
     ],
 )  # fmt: skip
-def test_a_geometry_chooses_what_its_relation_says(site: TestClient, geometry: str, kind: str, relation: str, count: int) -> None:  # fmt: skip
+def test_a_geometry_chooses_what_its_relation_says(
+    site: TestClient, geometry: str, kind: str, relation: str, count: int
+) -> None:
     words = {"geometry": geometry, "geometryType": kind, "spatialRel": relation}
     assert ask(site, returnCountOnly="true", **words) == {"count": count}
     assert len(ask(site, returnIdsOnly="true", **words)["objectIds"]) == count
