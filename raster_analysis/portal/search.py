@@ -123,6 +123,7 @@ _FIELDS: Mapping[str, Callable[[str], ColumnElement[bool]]] = MappingProxyType(
         "access": _equals_folded(items.c.access),
         "name": lambda value: items.c.name.like(_pattern(value), escape="\\"),
         "tags": lambda value: _contains(items.c.tags_key, f"\n{fold(value)}\n"),
+        "typekeywords": lambda value: _contains(items.c.type_keywords, value),
         "snippet": lambda value: _contains(items.c.snippet, value),
         "description": lambda value: _contains(items.c.description, value),
         # One organisation only: clients add its id to every query.

@@ -54,6 +54,28 @@ def test_unknown_resources_of_the_portal_are_told_in_an_envelope(client: TestCli
         assert (answer.status_code, answer.json()["error"]["code"]) == (200, 404)
 
 
+def test_whatever_is_read_may_be_posted_to(client: TestClient) -> None:
+    """Clients post to read-only resources (contract 1.13)."""
+    only_posted = ("/oauth2/signin", "/oauth2/revokeToken", "/arcgis/rest/logout")
+    for endpoint in client.app.state.endpoints:  # type: ignore[attr-defined]
+        if endpoint.path.startswith(("/portal/sharing", "/sharing", TOOLBOX)) and not endpoint.path.endswith(
+            only_posted
+        ):
+            assert {"GET", "POST"} <= set(endpoint.methods), endpoint.path
+
+
+def test_no_document_of_the_portal_asks_clients_to_sign_in_again(as_alice: Asker) -> None:
+    """Answers with these words are requested twice, or without a token (contract 2.3)."""
+    for path in (
+        f"{SHARING}/portals/self",
+        f"{SHARING}/info",
+        TOOLBOX,
+        f"{SHARING}/community/self",
+        "/arcgis/rest/info",
+    ):
+        assert not re.search("token required|invalid token", json.dumps(as_alice(path)), re.IGNORECASE), path
+
+
 @pytest.mark.parametrize("context", ["/portal", ""])
 def test_the_default_sign_in_reads_pages(client: TestClient, context: str) -> None:
     """The two requests of `GIS(url, user, password)`: a page with one JSON object, and a redirect with the token."""
@@ -241,6 +263,8 @@ def test_a_folder_goes_with_what_lies_in_it(as_alice: Asker, as_carol: Asker) ->
 
 def test_type_keywords_are_kept_and_cleared(as_alice: Asker) -> None:
     item_id = as_alice.add("Keywords", typeKeywords="Deep Learning, ONNX,,ONNX")
+    assert as_alice(f"{SHARING}/search", q=f'typekeywords:"onnx" id:{item_id}')["total"] == 1
+    assert as_alice(f"{SHARING}/search", q=f"typekeywords:keras id:{item_id}")["total"] == 0
     assert as_alice(f"{CONTENT}/items/{item_id}")["typeKeywords"] == ["Deep Learning", "ONNX"]
     as_alice(f"{MINE}/items/{item_id}/update", typeKeywords="", tags="x")
     assert as_alice(f"{CONTENT}/items/{item_id}")["typeKeywords"] == ["Deep Learning", "ONNX"]
