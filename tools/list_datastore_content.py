@@ -29,8 +29,6 @@ TOOL = Tool(
     title="List Datastore Content",
     help="List the files and folders in a folder of a data store.",
     parameters=ContentParameters,
-    outputs=(
-        OutputInfo("contentList", "An object whose contentList is the names; folders end with a slash"),
-    ),
+    outputs=(OutputInfo("contentList", "An object whose contentList is the names; folders end with a slash"),),
     answer=answer,
 )

@@ -150,8 +150,9 @@ def test_a_store_lists_what_can_be_named_in_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["", "other", "/fileShares/other", "/fileShares/images/..", "/fileShares/images/../..", "/etc", "../images", "/fileShares",
-     "/fileShares/images/escape", "/fileShares/images/b.tif", "/fileShares/images/missing", "/cloudStores/images", "images/sub"],
+    ["", "other", "/fileShares/other", "/fileShares/images/..", "/fileShares/images/../..", "/etc", "../images",
+     "/fileShares", "/fileShares/images/escape", "/fileShares/images/b.tif", "/fileShares/images/missing",
+     "/cloudStores/images", "images/sub"],
 )  # fmt: skip
 def test_no_other_place_is_listed(tmp_path: Path, place: str) -> None:
     root = tmp_path / "root"
