@@ -26,27 +26,25 @@ from qgis.PyQt.QtGui import QColor
 def main(request):
     application = QgsApplication([], False)
     application.initQgis()
-    try:
-        account = add_account(request["token"])
-        seen = {}
-        source = f"url='{request['features']}' crs='{request['crs']}' authcfg='{account}'"
-        vectors = {"features": QgsVectorLayer(source, "features", "arcgisfeatureserver")}
-        if request.get("collections"):
-            vectors["collection"] = QgsVectorLayer(
-                f"url='{request['collections']}' typename='{request['collection']}' authcfg={account}", "oapif", "OAPIF"
-            )
-        for name, layer in vectors.items():
-            seen[name] = describe_vector(layer)
-        image = QgsRasterLayer(
-            f"url='{request['image']}' crs='{request['crs']}' format='PNG32' layer='' authcfg='{account}'",
-            "image",
-            "arcgismapserver",
-        )
-        seen["image"] = describe(image)
-        seen["drawn"] = draw([vectors["features"], image], request["picture"])
-        print(json.dumps(seen))
-    finally:
-        application.exitQgis()
+    print(json.dumps(look(request)), flush=True)
+    # Leaving the usual way, QGIS takes down what Python still holds, and crashes.
+    os._exit(0)
+
+
+def look(request):
+    account = add_account(request["token"])
+    source = f"url='{request['features']}' crs='{request['crs']}' authcfg='{account}'"
+    features = QgsVectorLayer(source, "features", "arcgisfeatureserver")
+    source = f"url='{request['collections']}' typename='{request['collection']}' authcfg={account}"
+    collection = QgsVectorLayer(source, "collection", "OAPIF")
+    source = f"url='{request['image']}' crs='{request['crs']}' format='PNG32' layer='' authcfg='{account}'"
+    image = QgsRasterLayer(source, "image", "arcgismapserver")
+    return {
+        "features": describe_vector(features),
+        "collection": describe_vector(collection),
+        "image": describe(image),
+        "drawn": draw([features, image], request["picture"]),
+    }
 
 
 def add_account(token):
