@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 from starlette.responses import Response
 
+from raster_analysis.errors import InputError
 from raster_analysis.layers.feature_query import FeatureQuery, Shapes
 from raster_analysis.ogc.dialect import GEOJSON, HTML
-from raster_analysis.ogc.item_query import LONGITUDE_LATITUDE, read_query
+from raster_analysis.ogc.item_query import LONGITUDE_LATITUDE, Bounds, read_query
 from raster_analysis.ogc.links import Link, Links, link
 from raster_analysis.ogc.moments import spell_ms
 from raster_analysis.ogc.problem import Problem
@@ -89,14 +90,14 @@ class Collections:
         source, layer = found.source, found.layer
         document = self._summary(found.id, str(layer["name"]), source.description, source.item_id)
         extent = self._extent(found)
-        if extent:
+        if extent is not None:
             document["extent"] = {"spatial": {"bbox": [[*extent]], "crs": _CRS84}}
         return Answer(document, "ogc.html", {"title": str(layer["name"]), "lead": source.description})
 
     def items(self, call: Call) -> Answer | Response:
         """Return a page of features."""
         found = self._find(call)
-        query = read_query(call, found.layer)
+        query = read_query(call, found.layer, lambda: self._extent(found))
         if call.format is Format.HTML and "limit" not in call.fields:
             query = replace(query, limit=int(_SHOWN))
         matched = self._count(found, query)
@@ -142,13 +143,11 @@ class Collections:
 
     def _find(self, call: Call) -> Collection:
         name, dot, number = call.path["collection"].partition(".")
-        if not name.isidentifier() and not name.replace("_", "a").isalnum():
-            raise _missing(call)
         try:
             source = self._sources.find(name, call.visitor)
-            layers = self._sources.facts(source)
-        except Refusal as refusal:
-            raise Problem(404, refusal.message) from None
+        except (Refusal, InputError) as error:
+            raise Problem(404, str(error)) from None
+        layers = self._sources.facts(source)
         found = next((layer for layer in layers if str(layer["id"]) == (number if dot else "0")), None)
         if found is None:
             raise _missing(call)
@@ -162,13 +161,16 @@ class Collections:
         request = FeatureRequest(found.layer["id"], "count", every)
         return int(json.loads(self._sources.ask(found.source, request).data)["count"])
 
-    def _extent(self, found: Collection) -> Sequence[JsonValue]:
+    def _extent(self, found: Collection) -> Bounds | None:
         if not found.layer["geometry"] or not found.layer["count"]:
-            return []
+            return None
         request = FeatureRequest(found.layer["id"], "extent", FeatureQuery(shapes=Shapes(LONGITUDE_LATITUDE)))
         extent = json.loads(self._sources.ask(found.source, request).data)["extent"]
-        sides = [extent.get(side) for side in ("xmin", "ymin", "xmax", "ymax")] if extent else []
-        return sides if all(isinstance(side, (int, float)) for side in sides) else []
+        sides = [extent.get(side) for side in ("xmin", "ymin", "xmax", "ymax")]
+        if not all(isinstance(side, (int, float)) for side in sides):
+            return None
+        west, south, east, north = sides
+        return west, south, east, north
 
     def _summary(self, id: str, title: str, description: str | None, item_id: str) -> Document:
         links = [

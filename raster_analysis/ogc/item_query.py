@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from raster_analysis.inputs import SpatialReference
 from raster_analysis.layers.feature_query import FeatureQuery, Place, Shapes
@@ -14,6 +14,8 @@ from raster_analysis.rest.endpoint import Call
 from raster_analysis.rest.feature_source import LayerFacts
 
 LONGITUDE_LATITUDE = SpatialReference(wkid=4326)
+Bounds = tuple[float, float, float, float]
+"""West, south, east and north in degrees."""
 WORDS = ("bbox", "datetime", "limit", "offset")
 MOST_ITEMS = 10_000
 _DEFAULT_ITEMS = 100
@@ -22,14 +24,17 @@ _NUMBERS = ("esriFieldTypeDouble", "esriFieldTypeSingle", "esriFieldTypeInteger"
             "esriFieldTypeOID", "esriFieldTypeBigInteger")  # fmt: skip
 
 
-def read_query(call: Call, layer: LayerFacts) -> FeatureQuery:
-    """Return which features are wanted; raises Problem, also for a property that there is not."""
+def read_query(call: Call, layer: LayerFacts, extent: Callable[[], Bounds | None]) -> FeatureQuery:
+    """Return which features are wanted; raises Problem, also for a property that there is not.
+
+    `extent` returns where the layer lies, None when it has no features.
+    """
     # No feature here has a time, so that each of them is wanted whatever the time (features 7.15.4).
     read_interval(call.fields.get("datetime"))
     given = {name: value for name, value in call.fields.items() if name not in _NOT_PROPERTIES}
     return FeatureQuery(
         where=" AND ".join(_condition(name, value, layer) for name, value in given.items()),
-        place=_place(call.fields["bbox"]) if "bbox" in call.fields else None,
+        place=_place(_boxes(call.fields["bbox"]), extent()) if "bbox" in call.fields else None,
         offset=whole(call, "offset", 0),
         limit=min(whole(call, "limit", _DEFAULT_ITEMS, low=1), MOST_ITEMS),
         shapes=Shapes(LONGITUDE_LATITUDE),
@@ -50,19 +55,33 @@ def _condition(name: str, value: str, layer: LayerFacts) -> str:
     return f"\"{quoted}\" = '{text}'"
 
 
-def _place(text: str) -> Place:
+def _boxes(text: str) -> list[Bounds]:
     numbers = [_number("bbox", part) for part in text.split(",")[:7]]
     if len(numbers) not in (4, 6):
-        raise invalid(
-            f"Parameter bbox = {text[:80]!r}: want 4 numbers, west, south, east and north, or 6 with heights."
-        )
+        raise invalid(f"Parameter bbox = {text[:80]!r}: want west, south, east and north, or 6 numbers with heights.")
     half = len(numbers) // 2
     west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
-    if south > north or min(west, east) < -360 or max(west, east) > 360 or max(abs(south), abs(north)) > 90:
+    if south > north or max(abs(west), abs(east)) > 360 or max(abs(south), abs(north)) > 90:
         raise invalid(f"Parameter bbox = {text[:80]!r} is no box of degrees; the order is west, south, east, north.")
+    if west <= east:
+        return [(west, south, east, north)]
     # From east to west it crosses the 180th meridian.
-    boxes = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-    shapes = [_box(left, south, right, north) for left, right in boxes]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+def _place(boxes: list[Bounds], extent: Bounds | None) -> Place | None:
+    """Return what of the boxes may hold features: no projection reaches around the world, which clients ask for."""
+    if extent is None:
+        return None
+    # The layer's bounds in degrees are those of a curved outline, found by some of its points only.
+    margin = 0.01 * max(extent[2] - extent[0], extent[3] - extent[1]) + 1e-6
+    west, south, east, north = extent[0] - margin, extent[1] - margin, extent[2] + margin, extent[3] + margin
+    parts = [(max(b[0], west), max(b[1], south), min(b[2], east), min(b[3], north)) for b in boxes]
+    if (west, south, east, north) in parts:
+        return None
+    shapes = [_box(*part) for part in parts if part[0] <= part[2] and part[1] <= part[3]]
+    # A box far from all features becomes a point where none lies: no place at all would choose everything.
+    shapes = shapes or [_box(west - 1e-6, south, west - 1e-6, south)]
     return Place(shapes[0] if len(shapes) == 1 else f"GEOMETRYCOLLECTION ({', '.join(shapes)})", LONGITUDE_LATITUDE)
 
 

@@ -15,9 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from caller import Caller
 from echo_process import TOOLS, open_bench
+from published import publish_results
 
+from raster_analysis import reader
 from raster_analysis.app import Rooms, create_app
 from raster_analysis.executors.inline import InlineExecutor
+from raster_analysis.executors.readers import InlineReaders
 from raster_analysis.portal.users import Role
 from raster_analysis.settings import Settings
 
@@ -34,10 +37,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     ) as raster:  # fmt: skip
         raster.write(np.ones((1, 8, 8), np.uint8))
     settings = Settings(data=tmp_path_factory.mktemp("data"), base_url=BASE_URL, stores={"s": store})
-    app = create_app(settings, InlineExecutor(open_bench()), tools=TOOLS)
+    app = create_app(settings, InlineExecutor(open_bench()), tools=TOOLS, readers=InlineReaders(reader.answer))
     roles = {"root": Role.ADMINISTRATOR, "ann": Role.PUBLISHER, "carl": Role.PUBLISHER, "bob": Role.VIEWER}
     for name, role in roles.items():
         app.state.rooms.portal.users.add(name, "correct horse battery", role)
+    publish_results(app.state.rooms.portal, tmp_path_factory.mktemp("files"))
     with TestClient(app, base_url=BASE_URL, follow_redirects=False) as client:
         yield client
 
