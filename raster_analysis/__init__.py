@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raster_analysis.api import Result, classify_objects, classify_pixels, detect_objects
+    from raster_analysis.api import Result, classify_objects, classify_pixels, detect_change, detect_objects
 
-__all__ = ["Result", "classify_objects", "classify_pixels", "detect_objects"]
+__all__ = ["Result", "classify_objects", "classify_pixels", "detect_change", "detect_objects"]
 
 
 def __getattr__(name: str) -> object:

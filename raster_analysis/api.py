@@ -166,13 +166,33 @@ def classify_objects(
     return run_file_tool("ClassifyObjectsUsingDeepLearning", Files(raster, model, output), given, report=report)
 
 
+def detect_change(
+    before: str | Path,
+    after: str | Path,
+    model: str | Path,
+    output: str | Path,
+    *,
+    report: Reporter | None = None,
+    **arguments: ArgumentValue,
+) -> Result:
+    """Classify what changed between two rasters of one place and write a Cloud Optimized GeoTIFF.
+
+    They may differ in cell size, extent and coordinate system: the result lies on the cells of `after`, over the
+    area that both cover. Arguments and errors are those of `classify_pixels`.
+    """
+    files = Files(after, model, output, before)
+    return run_file_tool("DetectChangeUsingDeepLearning", files, arguments, report=report)
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The three paths of a run."""
+    """The paths of a run."""
 
     raster: str | Path
     model: str | Path
     output: str | Path
+    before: str | Path | None = None
+    """The raster of the earlier date, for tools that compare two."""
 
 
 @contextmanager
@@ -275,15 +295,22 @@ def _check_names(info: ModelInfo, task: Task, given: Mapping[str, str]) -> None:
 
 
 def _check_place(files: Files, *, overwrite: bool) -> None:
-    output, raster = Path(files.output), Path(files.raster)
+    output, rasters = Path(files.output), [Path(path) for path in (files.raster, files.before) if path is not None]
     if not output.exists():
         return
     if output.is_dir():
         raise ParameterError([f"output {str(output)!r} is a folder; name a file"])
-    if raster.exists() and output.samefile(raster):
+    if any(_is_input(output, raster) for raster in rasters):
         raise ParameterError([f"output {str(output)!r} is the input raster; choose another name"])
     if not overwrite:
         raise OutputExists(f"output {str(output)!r} exists; choose another name or ask for it to be overwritten")
+
+
+def _is_input(output: Path, raster: Path) -> bool:
+    """Tell whether a file is the raster, or one of a folder of rasters."""
+    if not raster.exists():
+        return False
+    return output.samefile(raster) or (raster.is_dir() and output.parent.samefile(raster))
 
 
 @contextmanager
@@ -298,7 +325,10 @@ def _work_folder(output: Path) -> Iterator[Path]:
 
 
 def _resolve(files: Files, arguments: Mapping[str, ArgumentValue]) -> dict[str, Handle]:
-    handles = {"inputRaster": resolve_raster(str(files.raster)), "model": resolve_package(str(files.model))}
+    raster, model = resolve_raster(str(files.raster)), resolve_package(str(files.model))
+    handles = {"inputRaster": raster, "model": model}
+    if files.before is not None:
+        handles = {"fromRaster": resolve_raster(str(files.before)), "toRaster": raster, "modelDefinition": model}
     return {**handles, **_resolve_features(arguments)}
 
 
@@ -329,6 +359,10 @@ def _names(files: Files) -> dict[str, JsonValue]:
     return {
         "inputRaster": {"uri": str(files.raster)},
         "model": {"uri": str(files.model)},
+        "fromRaster": {"uri": str(files.before or files.raster)},
+        "toRaster": {"uri": str(files.raster)},
+        "modelDefinition": {"uri": str(files.model)},
+        "outputClassifiedRasterName": target,
         "outputObjects": target,
         "outputClassifiedRaster": target,
         "outputFeatureClass": target,

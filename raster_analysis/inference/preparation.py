@@ -33,7 +33,7 @@ TOOL_OF_TASK = {
     Task.OBJECTS: "DetectObjectsUsingDeepLearning",
     Task.CROPS: "ClassifyObjectsUsingDeepLearning",
 }
-TASK_OF_TOOL = {tool: task for task, tool in TOOL_OF_TASK.items()}
+TASK_OF_TOOL = {tool: task for task, tool in TOOL_OF_TASK.items()} | {"DetectChangeUsingDeepLearning": Task.PIXELS}
 _WORDS = {Task.PIXELS: "classifies pixels", Task.OBJECTS: "detects objects", Task.CROPS: "classifies objects"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from raster_analysis.tools import TOOLS
 
 from raster_analysis.errors import ParameterError
-from raster_analysis.inference.preparation import TASK_OF_TOOL
+from raster_analysis.inference.preparation import TOOL_OF_TASK
 from raster_analysis.tool import Kind
 
 FOLDER = Path(__file__).parents[2] / "tools"
@@ -37,7 +37,7 @@ def test_a_tool_says_what_it_is_and_how_it_runs(tool):
     assert set(tool.synonyms.values()) <= {info.name for info in tool.describe()}
 
 
-@pytest.mark.parametrize("name", [name for name in TASK_OF_TOOL if name in TOOLS])
+@pytest.mark.parametrize("name", [name for name in TOOL_OF_TASK.values() if name in TOOLS])
 def test_tools_that_run_a_model_share_their_parameters(name):
     kinds = {info.name: info.kind for info in TOOLS[name].describe()}
     assert kinds["inputRaster"] is Kind.RASTER
