@@ -1,4 +1,4 @@
-"""The two small networks of the samples: a land-cover segmenter and an anchor-free detector, on one backbone."""
+"""The small networks of the samples: a segmenter and an anchor-free detector on one backbone, and a crop classifier."""
 
 from __future__ import annotations
 
@@ -88,6 +88,24 @@ class Detector(nn.Module):
         """Give centre logits `(n, classes, rows / 4, cols / 4)` and offsets with log sizes `(n, 4, ...)`."""
         features = self.backbone(x, 1)
         return self.centers(features), self.boxes(features)
+
+
+class CropClassifier(nn.Module):
+    """Scores of the classes of one crop, from the mean over what four levels see of it."""
+
+    def __init__(self, bands: int, classes: int, widths: tuple[int, ...] = (24, 48, 72, 96)) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(bands, widths[0], 4, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+        )
+        self.down = nn.Sequential(*(Block(a, b, 2) for a, b in pairwise(widths)))
+        self.head = nn.Linear(2 * widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give `(n, classes)`; the centre counts once more, since the object is there."""
+        y = self.down(self.stem(x))
+        centre = y[:, :, y.shape[2] // 4 : -(y.shape[2] // 4), y.shape[3] // 4 : -(y.shape[3] // 4)]
+        return self.head(torch.cat([y.mean((2, 3)), centre.mean((2, 3))], dim=1))  # type: ignore[no-any-return]
 
 
 class DetectorExport(nn.Module):

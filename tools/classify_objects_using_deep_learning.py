@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -164,7 +164,7 @@ def _check_field(name: str) -> None:
         raise ParameterError([f"classLabelField {name[:80]!r} cannot be a field; want a name such as {LABEL_FIELD}"])
 
 
-def _free(wanted: str, columns: dict[str, object]) -> str:
+def _free(wanted: str, columns: Mapping[str, object]) -> str:
     """Return a name that no column has: what the input says is kept."""
     taken = {name.lower() for name in columns}
     names = (wanted, *(f"{wanted}_{number}" for number in range(1, len(taken) + 2)))

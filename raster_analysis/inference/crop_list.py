@@ -144,7 +144,7 @@ def _polygon_bytes(shape: shapely.Geometry) -> bytes:
     """Return a polygon as WKB; points and lines have no inside, so that nothing is blackened around them."""
     if shapely.get_type_id(shape) not in _AREAS:
         return b""
-    return bytes(shapely.to_wkb(shape if shape.is_valid else shapely.make_valid(shape)))
+    return bytes(shapely.to_wkb(shape if shapely.is_valid(shape) else shapely.make_valid(shape)))
 
 
 def _reading_order(crops: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:

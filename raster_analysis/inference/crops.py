@@ -137,8 +137,7 @@ def _inside(shape: shapely.Geometry, window: Window) -> npt.NDArray[np.bool_]:
     cols = np.arange(window.col, window.col + window.width) + 0.5
     shapely.prepare(shape)
     xs, ys = np.meshgrid(cols, rows)
-    inside: npt.NDArray[np.bool_] = shapely.contains_xy(shape, xs, ys)
-    return inside
+    return np.asarray(shapely.contains_xy(shape, xs, ys), np.bool_)
 
 
 def resize(data: Data, height: int, width: int) -> Data:

@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -92,7 +92,7 @@ def _read(handle: Handle, **choice: Any) -> FeatureTable:
         meta, fids, wkb, data = pyogrio.raw.read(handle.path, layer=0, return_fids=True, **choice)
     if wkb is None:
         raise InputError(f"features {handle.title!r} have no geometries; give a layer of points, lines or polygons")
-    columns = {
+    columns: dict[str, npt.NDArray[np.generic] | Sequence[str]] = {
         str(name): column
         for name, values, dtype in zip(meta["fields"], data, meta["dtypes"], strict=True)
         if (column := _column(str(name), values, str(dtype), handle)) is not None

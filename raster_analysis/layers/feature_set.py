@@ -22,7 +22,7 @@ from raster_analysis.rasters.reference import (
 )
 from raster_analysis.seams import FeatureTable
 
-_NUMBERS = {
+_NUMBERS: dict[str, np.dtype[Any]] = {
     "esriFieldTypeSmallInteger": np.dtype(np.int16),
     "esriFieldTypeInteger": np.dtype(np.int32),
     "esriFieldTypeBigInteger": np.dtype(np.int64),
@@ -172,7 +172,8 @@ def _esri_shape(geometry: Any) -> Any:
     if "points" in geometry:
         return shapely.MultiPoint([point[:width] for point in geometry["points"]])
     if "xmin" in geometry:
-        return shapely.box(*(float(geometry[side]) for side in ("xmin", "ymin", "xmax", "ymax")))
+        xmin, ymin, xmax, ymax = (float(geometry[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+        return shapely.box(xmin, ymin, xmax, ymax)
     if geometry["x"] in (None, "NaN"):
         return None
     return shapely.Point([float(geometry[axis]) for axis in ("x", "y", "z")[:width] if axis in geometry])

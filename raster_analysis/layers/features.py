@@ -114,10 +114,10 @@ def join_tables(parts: Sequence[FeatureTable]) -> FeatureTable:
 
 def _join(columns: Sequence[npt.NDArray[np.generic] | Sequence[str]]) -> npt.NDArray[np.generic]:
     arrays = [_as_array(column) for column in columns]
-    joined: npt.NDArray[np.generic] = (
-        np.ma.concatenate(arrays) if any(np.ma.isMaskedArray(array) for array in arrays) else np.concatenate(arrays)
-    )
-    return joined
+    values = np.concatenate([np.ma.getdata(array) for array in arrays])
+    if not any(np.ma.isMaskedArray(array) for array in arrays):
+        return values
+    return np.ma.masked_array(values, np.concatenate([np.ma.getmaskarray(array) for array in arrays]))
 
 
 def _check(table: FeatureTable) -> FeatureTable:

@@ -24,7 +24,7 @@ from raster_analysis.portal.users import Role
 from raster_analysis.progress import INTERRUPTED
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-WORDS = {Task.OBJECTS: "detect", Task.PIXELS: "classify"}
+WORDS = {Task.OBJECTS: "detect", Task.PIXELS: "classify", Task.CROPS: "classify-objects"}
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ import pytest
 import dlpk
 from raster_analysis.errors import AccessError, ParameterError
 from raster_analysis.handle import Handle
-from raster_analysis.inputs import ContextInput, FeatureInput, ModelInput, OutputName, ProcessingContext, RasterInput
+from raster_analysis.inputs import (
+    ContextInput,
+    FeatureInput,
+    FeatureReference,
+    ModelInput,
+    OutputName,
+    ProcessingContext,
+    RasterInput,
+)
 from raster_analysis.portal.item import PACKAGE_TYPE, Access, Item, ItemText
 from raster_analysis.portal.portal import Portal, Settings
 from raster_analysis.portal.services import ServiceKind, ServiceName
@@ -282,3 +290,27 @@ def test_a_token_for_another_server_stays_with_the_handle(tmp_path: Path) -> Non
     assert (handle.remote and handle.remote.token) == "secret"
     assert portal.pin(TOOL, TOOL.parse({"inputRaster": url}), "carol") == {}
     portal.close()
+
+
+def test_a_hosted_layer_of_features_becomes_a_handle_by_url_and_by_item(
+    portal: Portal, alice: User, tmp_path: Path
+) -> None:
+    draft = portal.draft(alice, "Feature Service", ItemText(title="Trees"))
+    item = portal.services.create(ServiceName(ServiceKind.FEATURES, "trees_9"), alice, draft)
+    data = tmp_path / "trees.gpkg"
+    # What a GeoPackage begins with is all that binding looks at.
+    data.write_bytes(b"SQLite format 3\0".ljust(68, b"\0") + b"GPKG")
+    portal.items.replace_data(item.id, alice, portal.items.place(item.id, data, "trees.gpkg"))
+    url = f"{HOSTED}/trees_9/FeatureServer/0"
+    for features in ({"itemId": item.id}, {"url": url, "filter": "n > 3"}, {"url": url, "serviceToken": "stale"}, url):
+        handle = bind(portal, alice, inputFeatures=features)["inputFeatures"]
+        assert (handle.kind, handle.driver, handle.title) == ("features", "GPKG", "Trees")
+    told = faults(portal, alice, inputRaster={"itemId": item.id})[0]
+    assert "pictures that are attached to features are not read" in told
+
+
+def test_features_written_out_need_no_handle(portal: Portal, alice: User) -> None:
+    collection = {"featureSet": {"features": [], "spatialReference": {"wkid": 4326}}}
+    assert bind(portal, alice, inputFeatures=json.dumps(collection)) == {}
+    reference = FeatureReference.model_validate(collection)
+    assert reference.collection == collection

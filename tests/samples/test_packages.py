@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from crops import draw_crops
 from matching import Score, class_overlaps, match, suppress
 from scene import LandCover, Picture, Scene, Window
 from scene.outlines import object_boxes
@@ -17,7 +18,7 @@ from scene.outlines import object_boxes
 import dlpk
 
 PACKAGES = Path(__file__).parents[2] / "samples" / "packages"
-NAMES = ("detector", "landcover", "neon_trees")
+NAMES = ("detector", "landcover", "neon_trees", "objects")
 WINDOW = Window(3072, -1024, 768, 768)
 SEED = 987_654
 
@@ -79,3 +80,10 @@ def score_of_detector(kind: int) -> Score:
     kept = suppress(boxes, scores[kind][likely], 0.3)
     true, classes = object_boxes(unseen(), WINDOW)
     return match(boxes[kept], scores[kind][likely][kept], true[classes == kind])
+
+
+def test_the_classifier_of_objects_names_nearly_all() -> None:
+    drawn = draw_crops(range(SEED, SEED + 1), per_seed=6, most=12, cell_sizes=(0.3, 0.3001))
+    found = np.array([run("objects", Picture(pixels, pixels[0])).argmax() for pixels in drawn.pixels])
+    assert len(set(drawn.kinds)) >= 3
+    assert (found == drawn.kinds).mean() >= 0.95
