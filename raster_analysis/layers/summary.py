@@ -116,7 +116,7 @@ def _run(
     condition = parse_having(having, _names(selection.layer, figures))
     if condition is not EVERYTHING:
         if not groups:
-            raise InputError("having needs groupByFieldsForStatistics")
+            raise InputError("a condition on groups (having) needs fields to group by")
         sql += f" HAVING {condition.sql}"
         values.extend(condition.values)
     sql += _order(query.order, groups, figures)

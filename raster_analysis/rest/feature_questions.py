@@ -57,6 +57,8 @@ def answer_features(handle: Handle, arguments: dict[str, JsonValue]) -> Content:
     layer = find_layer(handle, request.layer)
     if request.wants == "features":
         return _features(handle, layer, request)
+    if request.wants == "ids" or request.query.ids is not None:
+        return _ANSWERS[request.wants](handle, request)  # too large to keep
     # The file never changes, so that an answer that costs a look at every row is kept.
     return _kept(handle, request)
 
