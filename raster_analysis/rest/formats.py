@@ -54,7 +54,7 @@ def choose_format(
         raise Refusal(400, "JSONP is not supported; leave callback out.")
     given = fields.get("f", "").strip().lower()
     wanted = next((each for each in Format if each == given), None) if given else default
-    if wanted not in offered:
+    if wanted is None or wanted not in offered:
         names = ", ".join(each.value for each in Format if each in offered)
         raise Refusal(400, f"Format {given[:40]!r} is not supported; use one of {names}.")
     return wanted

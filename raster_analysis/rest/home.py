@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from pydantic import JsonValue
 from starlette.responses import RedirectResponse, Response
 
 from raster_analysis.portal.document import item_document
@@ -25,11 +27,19 @@ _KINDS = {kind.item_type: kind for kind in ServiceKind}
 _MODEL_TASKS = (
     ("DetectObjectsUsingDeepLearning", "model"),
     ("ClassifyPixelsUsingDeepLearning", "model"),
+    ("ClassifyObjectsUsingDeepLearning", "model"),
+    ("DetectChangeUsingDeepLearning", "modelDefinition"),
     ("QueryDeepLearningModelInfo", "model"),
+    ("InstallDeepLearningModel", "modelPackage"),
 )
 _IMAGE_TASKS = (
     ("DetectObjectsUsingDeepLearning", "inputRaster"),
     ("ClassifyPixelsUsingDeepLearning", "inputRaster"),
+    ("DetectChangeUsingDeepLearning", "toRaster"),
+)
+_FEATURE_TASKS = (
+    ("ClassifyObjectsUsingDeepLearning", "inputFeatures"),
+    ("ComputeAccuracyforObjectDetection", "detectedFeatures"),
 )
 
 
@@ -69,7 +79,7 @@ class Home:
         found = search_items(self._portal.items, Search(words, max(_start(call), 1), _PAGE), call.visitor)
         items = [self._document(item) for item in found.items]
         view = {"q": words, "next_page": self._page_link("search.html", found.next_start, q=words)}
-        document = {"query": words, "total": found.total, "results": items}
+        document: dict[str, JsonValue] = {"query": words, "total": found.total, "results": [*items]}
         return Answer(document, "search.html", view | {"items": items, "total": found.total})
 
     def content(self, call: Call) -> Answer:
@@ -115,9 +125,10 @@ class Home:
         return f"{place}/{folder_id}" if folder_id else place
 
     def _uses(self, item: Item) -> list[Use]:
-        tasks = _MODEL_TASKS if item.type == PACKAGE_TYPE else ()
-        if _KINDS.get(item.type) is ServiceKind.IMAGERY and item.data_file:
-            tasks = _IMAGE_TASKS
+        tasks: Sequence[tuple[str, str]] = _MODEL_TASKS if item.type == PACKAGE_TYPE else ()
+        kind = _KINDS.get(item.type) if item.data_file else None
+        if kind is not None:
+            tasks = _IMAGE_TASKS if kind is ServiceKind.IMAGERY else _FEATURE_TASKS
         root = self._urls.path + TOOLBOX
         return [Use(task, f"{root}/{task}?{urlencode({name: item.id})}") for task, name in tasks]
 
