@@ -16,7 +16,7 @@ from raster_analysis.layers.feature_query import Place, Relation
 from raster_analysis.layers.field import quote_name
 from raster_analysis.layers.geometry_blob import decode
 from raster_analysis.layers.geopackage import Layer
-from raster_analysis.layers.reference import crs_of, grow, project_one
+from raster_analysis.layers.reference import crs_of, grow, project, project_one
 
 _AT_ONCE = 20_000
 
@@ -61,10 +61,26 @@ def _shape(layer: Layer, place: Place) -> BaseGeometry:
     given = crs_of(place.reference) if place.reference else own
     if own is not None and given is not None:
         shape = grow(shape, given, place.distance_m) if place.distance_m else shape
-        shape = project_one(shape, given, own)
+        shape = project_one(_around(layer, shape, own, given), given, own)
     elif place.distance_m:
         raise InputError(f"{layer.title!r} has no spatial reference, so that no distance can be measured")
     return shapely.envelope(shape) if place.relation is Relation.ENVELOPES_INTERSECT else shape
+
+
+def _around(layer: Layer, shape: BaseGeometry, own: CRS, given: CRS) -> BaseGeometry:
+    """Return the part of a shape that lies around a layer: the whole world has no shape in most systems."""
+    if layer.bounds is None or own == given:
+        return shape
+    xmin, ymin, xmax, ymax = layer.bounds
+    longest = max(xmax - xmin, ymax - ymin)
+    box = shapely.segmentize(shapely.box(*layer.bounds), longest / 32) if longest else shapely.Point(xmin, ymin)
+    seen = project(np.array([box], dtype=object), own, given)[0]
+    if seen is None:
+        return shape
+    west, south, east, north = seen.bounds
+    margin = 0.1 * max(east - west, north - south) or 1.0
+    part: BaseGeometry = shape.intersection(shapely.box(west - margin, south - margin, east + margin, north + margin))
+    return part
 
 
 def _candidates(

@@ -67,7 +67,7 @@ def project(shapes: npt.NDArray[np.object_], source: CRS, target: CRS) -> npt.ND
 
 def project_one(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
     """Return a shape in another system, its edges as the curves they are there; raises InputError without one."""
-    if source == target:
+    if source == target or shape.is_empty:
         return shape
     xmin, ymin, xmax, ymax = shape.bounds
     longest = max(xmax - xmin, ymax - ymin)

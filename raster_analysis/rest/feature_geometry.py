@@ -19,6 +19,8 @@ LONGEST_GEOMETRY = 1_000_000
 """Characters; some ten thousand vertices."""
 _LONGEST_REFERENCE = 8000
 _MOST_RINGS = 1000
+_FARTHEST = 1e12
+"""Nothing lies beyond; squares of what clients write for "everywhere" would overflow."""
 _TYPES = ("Point", "Multipoint", "Polyline", "Polygon", "Envelope")
 
 
@@ -105,7 +107,7 @@ def _number(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError
-    return number
+    return max(-_FARTHEST, min(_FARTHEST, number))
 
 
 def _pairs(values: Any) -> list[tuple[float, float]]:

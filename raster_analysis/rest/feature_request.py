@@ -23,6 +23,7 @@ from raster_analysis.rest.feature_geometry import read_geometry, read_reference
 MAX_RECORDS = 2000
 MOST_IDS_GIVEN = 100_000
 _MOST_NAMES = 200
+_FARTHEST_M = 1_000_000
 _LARGEST_OFFSET = 2**31
 
 Wanted = Literal["features", "count", "ids", "extent", "statistics"]
@@ -160,7 +161,10 @@ def _distance(words: Words) -> float:
     unit = words.get("units", "").strip()
     if unit not in _METERS:
         raise InputError(f"units {unit[:40]!r} is not known; use one of {', '.join(list(_METERS)[1:])}")
-    return distance * _METERS[unit]
+    distance_m = distance * _METERS[unit]
+    if distance_m > _FARTHEST_M:
+        raise InputError(f"distance {distance_m:g} m is too long; give at most {_FARTHEST_M:,} m")
+    return distance_m
 
 
 def _number(words: Words, name: str) -> float:

@@ -196,6 +196,15 @@ def test_a_geometry_may_be_in_another_reference_and_reach_further(site: TestClie
     assert by_word == {"count": 1}
 
 
+@pytest.mark.parametrize(
+    ("world", "code"), [("-180,-90,180,90", "4326"), ("-2e7,-2e7,2e7,2e7", "102100"), ("14,44,16,46", "4326")]
+)
+def test_a_box_around_the_world_finds_everything(site: TestClient, world: str, code: str) -> None:
+    assert ask(site, geometry=world, inSR=code, returnCountOnly="true") == {"count": COUNT}
+    elsewhere = "-120,-45,-110,-40" if code == "4326" else "-1.3e7,-5e6,-1.2e7,-4e6"
+    assert ask(site, geometry=elsewhere, inSR=code, returnCountOnly="true") == {"count": 0}
+
+
 def test_answers_come_in_the_reference_that_is_asked_for(site: TestClient) -> None:
     answer = ask(site, objectIds="1", outSR="102100", returnCentroid="true", geometryPrecision="2")
     assert answer["spatialReference"] == {"wkid": 102100, "latestWkid": 3857}
@@ -321,6 +330,7 @@ def test_people_get_pages(site: TestClient, path: str) -> None:
         ({"outStatistics": [{**COUNTED[0], "outStatisticFieldName": 'x"; --'}]}, "cannot name"),
         ({"outStatistics": [{"statisticType": "percentile_cont", "onStatisticField": "Class"}]}, "not supported"),
         ({"distance": "-1", "geometry": BOX}, "not negative"),
+        ({"distance": "1e300", "geometry": BOX}, "too long"),
         ({"f": "pbf"}, "not supported"),
     ],
 )  # fmt: skip
