@@ -29,6 +29,7 @@ from raster_analysis.rest.envelope import Document, Refusal
 from raster_analysis.rest.feature_request import FeatureRequest
 from raster_analysis.rest.feature_source import FeatureSource, FeatureSources, LayerFacts
 from raster_analysis.rest.formats import Answer, Format
+from raster_analysis.rest.geojson import MORE
 
 _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _MOST_COLLECTIONS = 1000
@@ -126,6 +127,8 @@ class Collections:
     def _answer(self, call: Call, found: Collection, content: bytes, told: Document) -> Answer | Response:
         if call.format is Format.HTML:
             return Answer({**json.loads(content), **told}, "ogc.html", {"title": f"{found.id}: features"})
+        # GDAL reads no feature of a page that is marked so: it takes it for an Esri service, and here links lead on.
+        content = content.replace(MORE.encode(), b"", 1)
         # What the reader wrote ends with the collection's brace: the features are not parsed and written again.
         return Response(content[:-1] + b"," + json.dumps(told).encode()[1:], media_type=GEOJSON)
 

@@ -12,6 +12,8 @@ from raster_analysis.layers.geopackage import Layer
 from raster_analysis.rest.featureset import rounded
 
 MEDIA_TYPE = "application/geo+json"
+MORE = '"properties":{"exceededTransferLimit":true},'
+"""What a page that is not the last one holds for clients of feature services."""
 _DECIMALS = 9
 """A tenth of a millimetre; more digits are noise of the projection."""
 
@@ -26,7 +28,7 @@ def collection_document(layer: Layer, rows: Rows, decimals: int | None = None) -
         number = f'"id":{cells[place]},' if place is not None else ""
         attributes = json.dumps(dict(zip(names, cells, strict=True)), ensure_ascii=False, separators=(",", ":"))
         features.append(f'{{"type":"Feature",{number}"geometry":{geometry},"properties":{attributes}}}')
-    more = '"properties":{"exceededTransferLimit":true},' if rows.more else ""
+    more = MORE if rows.more else ""
     text = f'{{"type":"FeatureCollection",{more}"features":[{",".join(features)}]}}'
     return text.encode("utf-8", "replace")
 

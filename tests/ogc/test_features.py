@@ -84,6 +84,13 @@ def test_pages_hold_every_feature_once(ann: Caller) -> None:
     assert found == list(range(COUNT))
 
 
+def test_a_page_has_only_members_of_the_standard(ann: Caller) -> None:
+    # GDAL's driver reads no feature of a page that bears the mark of an Esri service.
+    page = ann.get(ITEMS, limit="2").json()
+
+    assert {*page} == {"type", "features", "links", "timeStamp", "numberMatched", "numberReturned"}
+
+
 def test_a_box_chooses_what_it_touches(ann: Caller) -> None:
     west, south = degrees(-1, -1)
     east, north = degrees(11, 11)
