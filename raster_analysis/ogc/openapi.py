@@ -183,6 +183,10 @@ def _read(
         "parameters": given,
         "responses": {"200": _answer(f"{summary}.", content), **_errors(*_TAKEN, *_KNOWN)},
     }
+    if user and formats:
+        operation["responses"]["303"] = _answer(
+            "People are led to the sign-in page.", None, Location={"type": "string"}
+        )
     # An empty requirement: what a visitor may see is shown without a token.
     operation["security"] = [{"bearer": []}, {"query": []}] if user else [{}, {"bearer": []}, {"query": []}]
     return operation
