@@ -194,6 +194,24 @@ def test_nan_from_the_network_is_an_error_that_names_the_tensor(models, make_pac
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_scores_of_a_crop_may_have_axes_of_one_row_and_column(models, make_package, networks, noise, runtime):
+    shape = ["n", 3, 32, 32]
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["y"])]
+    network = networks.finish(nodes, [], ("x", TensorProto.FLOAT, shape), [("y", TensorProto.FLOAT, ["n", 3, 1, 1])])
+    handle = make_package(network, ModelType="ObjectClassification", CropSizeFixed=0)
+    info = models.describe(handle)
+    assert (info.crop_size_fixed, info.blacken_around_feature) == (False, True)
+    shares = models.load(handle, fp32(runtime, probabilities=True)).classify(noise(3, 3, 32, 32), (0, 255))
+    assert shares.shape == (3, 3, 1, 1)
+
+
+def test_an_object_classifier_that_gives_a_map_is_refused(models, make_package, networks):
+    network = networks.mixing(WEIGHTS, BIAS, shape=["n", 3, 32, 32])
+    with pytest.raises(ModelError, match=r"no list of scores for each crop"):
+        models.load(make_package(network, ModelType="ObjectClassification"), fp32("onnxruntime"))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_an_object_classifier_gives_one_class_a_crop(models, make_package, networks, noise, runtime):
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["p"]),
