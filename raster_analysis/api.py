@@ -154,13 +154,8 @@ def classify_objects(
         features: a file of points, lines or polygons, or a feature set or GeoJSON as an object; None: the whole
             raster is one feature.
         model: a package whose model classifies objects.
-        output: as for `detect_objects`.
-        report: told of messages and progress.
         arguments: `label_field` names the field of the label (`ClassLabel`); `filter` is a where clause that
-            chooses features of a GeoPackage; the others are those of `detect_objects`, less what thins out.
-
-    Raises:
-        InputError, OutputError, BudgetError: nothing is left behind.
+            chooses features of a GeoPackage; others and errors are those of `detect_objects`.
     """
     given = {**arguments, "features": features if features is None or isinstance(features, Mapping) else str(features)}
     return run_file_tool("ClassifyObjectsUsingDeepLearning", Files(raster, model, output), given, report=report)
@@ -218,7 +213,7 @@ def run_file_tool(
     # Whatever can be refused is refused before hours of work, not when its result is written.
     output, overwrite = Path(files.output), bool(arguments.get("overwrite"))
     check_output(output, TASK_OF_TOOL[name])
-    _check_place(files, overwrite=overwrite)
+    _check_place(files, arguments, overwrite=overwrite)
     form = check_run(name, files.model, arguments, bench)
     collector = Collector(report)
     with _work_folder(output) as folder:
@@ -294,7 +289,7 @@ def _check_names(info: ModelInfo, task: Task, given: Mapping[str, str]) -> None:
         raise ParameterError([*faults, f"model {info.name!r} has {has}; every run takes {', '.join(own)}"])
 
 
-def _check_place(files: Files, *, overwrite: bool) -> None:
+def _check_place(files: Files, arguments: Mapping[str, ArgumentValue], *, overwrite: bool) -> None:
     output, rasters = Path(files.output), [Path(path) for path in (files.raster, files.before) if path is not None]
     if not output.exists():
         return
@@ -302,6 +297,9 @@ def _check_place(files: Files, *, overwrite: bool) -> None:
         raise ParameterError([f"output {str(output)!r} is a folder; name a file"])
     if any(_is_input(output, raster) for raster in rasters):
         raise ParameterError([f"output {str(output)!r} is the input raster; choose another name"])
+    others = [Path(value) for name in ("features", "mask") if isinstance(value := arguments.get(name), str)]
+    if any(other.exists() and output.samefile(other) for other in others):
+        raise ParameterError([f"output {str(output)!r} is an input of the same run; choose another name"])
     if not overwrite:
         raise OutputExists(f"output {str(output)!r} exists; choose another name or ask for it to be overwritten")
 
