@@ -67,6 +67,9 @@ class ModelInfo:
     """For crops: all are tiles around the features' middles; else each is its feature's rectangle."""
     blacken_around_feature: bool = False
     """For crops: pixels outside of the feature are set to 0."""
+    framework: str = ""
+    model_type: str = ""
+    """Both in the words of the definition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,8 @@ def describe_model(info: ModelInfo) -> dict[str, JsonValue]:
     """Return a model's facts with the names of the wire."""
     return {
         "ModelName": info.name,
-        "ModelType": {"pixels": "ImageClassification", "objects": "ObjectDetection", "crops": "ObjectClassification"}[
-            info.task
-        ],
+        "Framework": info.framework,
+        "ModelType": info.model_type,
         "ExtractBands": list(info.bands),
         "ImageHeight": info.tile_height,
         "ImageWidth": info.tile_width,

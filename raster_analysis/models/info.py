@@ -272,6 +272,8 @@ def _assemble(package: OpenPackage, entry: NetworkInputFacts, tensors: Tensors, 
         # What templates that leave them out mean (dlpk 1.2).
         crop_size_fixed=definition.crop_size_fixed is not False,
         blacken_around_feature=definition.blacken_around_feature is not False,
+        framework=definition.framework or "",
+        model_type=str(definition.model_type or ""),
     )
     single = count_scores(definition, tensors) == 1
     return replace(info, arguments=describe_arguments(info, definition, single_score=single))

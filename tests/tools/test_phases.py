@@ -174,7 +174,7 @@ def test_a_model_is_described_as_clients_read_it(make_context, package):
     context = make_context(model=resolve_package(str(package)))
     (output,) = perform_all(TOOLS["QueryDeepLearningModelInfo"], {"model": "a"}, context)
     told = json.loads(output.value["modelInfo"])
-    assert (told["ModelName"], told["ModelType"]) == ("Bright", "ImageClassification")
+    assert (told["Framework"], told["ModelName"], told["ModelType"]) == ("ONNX", "Bright", "ImageClassification")
     assert told["Classes"] == [
         {"Value": 1, "Name": "dark", "Color": None},
         {"Value": 2, "Name": "bright", "Color": [255, 255, 0]},
