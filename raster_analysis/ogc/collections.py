@@ -59,13 +59,13 @@ class Collections:
         one = "/collections/{collection}"
         features = frozenset({Format.GEOJSON, Format.HTML})
         return [
-            route("/collections", self.list, Policy.ANYONE),
+            route("/collections", self.index, Policy.ANYONE),
             route(one, self.collection, Policy.ANYONE),
             route(f"{one}/items", self.items, Policy.ANYONE, queries=None, formats=features),
             route(f"{one}/items/{{feature}}", self.feature, Policy.ANYONE, formats=features),
         ]
 
-    def list(self, call: Call) -> Answer:
+    def index(self, call: Call) -> Answer:
         """List the collections, and links to rasters, which have no items."""
         vectors = [item for item in self._filled(call, ServiceKind.FEATURES) if _is_geopackage(item)]
         rasters = self._filled(call, ServiceKind.IMAGERY)

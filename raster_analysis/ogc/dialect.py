@@ -19,7 +19,7 @@ from raster_analysis.ogc.problem import PROBLEM_TYPE, Problem, invalid, problem_
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.rest.body import Body
 from raster_analysis.rest.dialect import Dialect
-from raster_analysis.rest.envelope import Refusal
+from raster_analysis.rest.envelope import Refusal, envelope
 from raster_analysis.rest.fields import BodyLimits, Fields
 from raster_analysis.rest.formats import Answer, Format
 from raster_analysis.rest.pages import Pages, Visit
@@ -75,7 +75,7 @@ class Ogc:
             return self._problem(problem, error, request)
         if isinstance(error, TokenRequired):
             return RedirectResponse(pages.sign_in_url(request.url.path), 303)
-        told = {"error": {"code": problem.code, "message": problem.message, "details": list(problem.details)}}
+        told = envelope(problem.code, problem.message, problem.details)
         page = pages.show(Answer(told, "error.html"), visit)
         page.status_code = problem.code
         return page

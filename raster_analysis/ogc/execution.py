@@ -63,14 +63,19 @@ def read_execution(tool: Tool[Any], body: Mapping[str, Any]) -> tuple[dict[str, 
     return read_inputs(tool, inputs) | wanted.keep(), wanted
 
 
+def preferences(request: Request) -> list[str]:
+    """Return the words of the Prefer header (RFC 7240)."""
+    return [part.strip().lower() for part in ",".join(request.headers.getlist("prefer")).split(",")]
+
+
 def wait_s(tool: Tool[Any], request: Request) -> float:
-    """Return how long the client wants to wait for the end, 0 for not at all: the Prefer header (RFC 7240)."""
+    """Return how long the client wants to wait for the end, 0 for not at all: as it prefers."""
     if not may_wait(tool):
         return 0
-    preferences = [part.strip().lower() for part in ",".join(request.headers.getlist("prefer")).split(",")]
-    if "respond-async" in preferences:
+    asked = preferences(request)
+    if "respond-async" in asked:
         return 0
-    waits = [match[1] for part in preferences if (match := re.fullmatch(r"wait=(\d{1,9})", part))]
+    waits = [match[1] for part in asked if (match := re.fullmatch(r"wait=(\d{1,9})", part))]
     return min(int(waits[0]), LONGEST_WAIT_S) if waits else _WAIT_S
 
 

@@ -59,14 +59,14 @@ class Jobs:
     def endpoints(self) -> list[Endpoint]:
         """Return the routes."""
         return [
-            route("/jobs", self.list, Policy.USER, queries=(*FILTERS, "limit", "before")),
+            route("/jobs", self.index, Policy.USER, queries=(*FILTERS, "limit", "before")),
             route("/jobs/{job}", self.status, Policy.USER),
             change("/jobs/{job}", self.dismiss, "DELETE"),
             route("/jobs/{job}/results", self.results, Policy.USER, formats=ANY),
             route("/jobs/{job}/results/{output}", self.result, Policy.USER, formats=(Format.JSON,)),
         ]
 
-    def list(self, call: Call) -> Answer:
+    def index(self, call: Call) -> Answer:
         """List jobs, newest first."""
         limit = min(whole(call, "limit", _DEFAULT_JOBS, low=1), MOST_JOBS)
         found, more = self._select(call, Filter.of(call), limit)

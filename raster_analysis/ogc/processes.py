@@ -11,7 +11,7 @@ from starlette.responses import Response
 from raster_analysis.jobs.job import Job
 from raster_analysis.ogc.descriptions import description, summary
 from raster_analysis.ogc.dialect import body_of
-from raster_analysis.ogc.execution import read_execution, wait_s
+from raster_analysis.ogc.execution import preferences, read_execution, wait_s
 from raster_analysis.ogc.jobs import Dispatcher, Jobs
 from raster_analysis.ogc.links import Link, Links
 from raster_analysis.ogc.problem import NO_SUCH_PROCESS, Problem
@@ -37,12 +37,12 @@ class Processes:
     def endpoints(self) -> list[Endpoint]:
         """Return the routes; descriptions are open, as clients read them before they sign in."""
         return [
-            route("/processes", self.list, Policy.OPEN, queries=("limit", "offset")),
+            route("/processes", self.index, Policy.OPEN, queries=("limit", "offset")),
             route("/processes/{process}", self.describe, Policy.OPEN),
             change("/processes/{process}/execution", self.execute, "POST"),
         ]
 
-    def list(self, call: Call) -> Answer:
+    def index(self, call: Call) -> Answer:
         """List the processes."""
         limit = whole(call, "limit", MOST_PROCESSES, low=1)
         start = whole(call, "offset", 0)
@@ -73,14 +73,14 @@ class Processes:
         patience_s = wait_s(tool, call.request)
         job = self._dispatcher.submit(tool.name, form, call.user.name)
         if not patience_s:
-            return self._created(job)
+            return self._created(call, job)
         return Waiting(lambda: self._wait(call, job, patience_s))
 
     def _wait(self, call: Call, job: Job, patience_s: float) -> Answer | Response:
         over = self._dispatcher.wait(job.id, patience_s)
         if over is None or not over.status.is_final:
             # Longer than the client wants to wait: it gets the job instead.
-            return self._created(over or job)
+            return self._created(call, over or job)
         answer = self._jobs.respond(over, call)
         monitor = f"<{self._links.url('jobs', job.id)}>; rel=monitor"
         if isinstance(answer, Answer):
@@ -89,8 +89,10 @@ class Processes:
         answer.headers["link"] = f"{monitor}, {others}" if others else monitor
         return answer
 
-    def _created(self, job: Job) -> Answer:
-        headers = {"location": self._links.url("jobs", job.id), "preference-applied": "respond-async"}
+    def _created(self, call: Call, job: Job) -> Answer:
+        headers = {"location": self._links.url("jobs", job.id)}
+        if "respond-async" in preferences(call.request):
+            headers["preference-applied"] = "respond-async"
         return Answer(status_document(job, self._links), status=201, headers=headers)
 
     def _tool(self, call: Call) -> Tool[Any]:

@@ -1,1 +1,1 @@
-"""The ArcGIS REST dialect: the only room that knows HTTP."""
+"""HTTP, and the ArcGIS REST dialect; `ogc` speaks another over the same endpoints."""

@@ -50,6 +50,7 @@ def test_req_core_job_creation_default_execution_mode(ann: Caller) -> None:
 
     assert both.status_code == 200
     assert only_async.status_code == 201
+    assert "preference-applied" not in only_async.headers
 
 
 def test_req_core_job_creation_request(ann: Caller) -> None:
