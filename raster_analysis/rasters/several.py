@@ -38,12 +38,13 @@ class Source:
         return tuple(grid for part in self.parts for grid in (part.beside or (part.info.grid,)))
 
     def shrink(self, grid: Grid, context: ProcessingContext) -> Grid:
-        """Return what all dates of a stack cover of a grid, unless the context says where to work."""
-        if self.handle.join != "stack" or context.extent:
+        """Return what all dates of a stack cover of a grid; all of it where the context says where to work."""
+        if self.handle.join != "stack":
             return grid
+        common = grid
         for part in self.parts:
-            grid = grid.crop(_common(grid, part))
-        return grid
+            common = common.crop(_common(common, part))
+        return grid if context.extent else common
 
 
 def describe_source(handle: Handle) -> Source:
@@ -86,8 +87,15 @@ def split_bands(bands: Bands, title: str) -> tuple[Bands, Bands]:
         )
     half = len(bands) // 2
     before, after = bands[:half], bands[half:]
-    counts_on = all(isinstance(band, str) or band >= half for band in after)
-    return before, [band - half if counts_on and not isinstance(band, str) else band for band in after]
+    steps = {
+        last - first
+        for first, last in zip(before, after, strict=True)
+        if not isinstance(first, str) and not isinstance(last, str)
+    }
+    # The same bands of either date, whatever stands between them: of four, `[0, 1, 4, 5]` are the first two of each.
+    step = steps.pop() if len(steps) == 1 else half
+    counts_on = all(isinstance(band, str) or band >= step for band in after)
+    return before, [band - step if counts_on and not isinstance(band, str) else band for band in after]
 
 
 def _mosaic_info(infos: Sequence[RasterInfo]) -> RasterInfo:

@@ -18,6 +18,7 @@ from raster_analysis.errors import RasterError
 from raster_analysis.inference.in_memory import ListReporter
 from raster_analysis.perform import perform_all
 from raster_analysis.rasters.resolver import resolve_package, resolve_raster
+from raster_analysis.rasters.several import split_bands
 from raster_analysis.tool import Context
 from raster_analysis.worker import make_bench
 
@@ -189,3 +190,28 @@ def test_a_model_of_an_odd_number_of_bands_is_no_change_model(detect, write_pack
     (package / "model.emd").write_text(json.dumps({**definition, "ExtractBands": [0, 1, 2]}))
     with pytest.raises(RasterError, match=r"reads 3 bands, which cannot be two dates of 'a\.tif' and 'b\.tif'"):
         detect(write_raster("a.tif", pixels), write_raster("b.tif", pixels), package)
+
+
+def test_dates_with_no_common_area_in_the_extent_are_refused_too(detect, write_package, write_raster):
+    pixels = np.ones((40, 40), np.uint8)
+    far = write_raster("b.tif", pixels, transform=Affine(1, 0, 500_020, 0, -1, 4_000_000))
+    extent = {"xmin": 500_042, "ymin": 3_999_960, "xmax": 500_060, "ymax": 4_000_000}
+    with pytest.raises(RasterError, match=r"'a\.tif'.*have no area in common"):
+        detect(write_raster("a.tif", pixels), far, write_package(), context={"extent": extent})
+
+
+@pytest.mark.parametrize(
+    ("bands", "halves"),
+    [
+        ((0, 1, 2, 3), ([0, 1], [0, 1])),
+        ((0, 1, 4, 5), ([0, 1], [0, 1])),
+        ((1, 2, 5, 6), ([1, 2], [1, 2])),
+        ((1, 0, 3, 2), ([1, 0], [1, 0])),
+        ((0, 1, 0, 1), ([0, 1], [0, 1])),
+        ((0, 1, 3, 2), ([0, 1], [1, 0])),
+        (("Red", "Green", "Red", "Green"), (["Red", "Green"], ["Red", "Green"])),
+    ],
+)
+def test_bands_count_on_through_both_dates(bands, halves):
+    before, after = split_bands(bands, "two dates")
+    assert (list(before), list(after)) == halves
