@@ -74,22 +74,6 @@ def _capabilities() -> Part:
 
 
 def _processes() -> Part:
-    sent: Part = {"required": True, "content": {JSON: {"schema": ref("execute")}}}
-    made = _answer("The job was created.", _document("statusInfo", page=False), Location={"type": "string"})
-    execute: Part = {
-        "operationId": "execute",
-        "tags": ["Processes"],
-        "summary": "Execute a process",
-        "security": [{"bearer": []}, {"query": []}],
-        "parameters": [_in_path("processId"), _header("Prefer", "respond-async, or wait= and seconds.")],
-        "requestBody": sent,
-        "responses": {
-            "200": _answer("The results.", _any_result()),
-            "201": made,
-            "204": _answer("Links to the results in the headers.", None, Link={"type": "string"}),
-            **_errors(*_TAKEN, *_KNOWN, *_SENT, 410, 422),
-        },
-    }
     listed = _read(
         "getProcesses",
         "Processes",
@@ -102,7 +86,25 @@ def _processes() -> Part:
     return {
         "/processes": {"get": listed},
         "/processes/{processId}": {"get": described},
-        "/processes/{processId}/execution": {"post": execute},
+        "/processes/{processId}/execution": {"post": _execution()},
+    }
+
+
+def _execution() -> Part:
+    made = _answer("The job was created.", _document("statusInfo", page=False), Location={"type": "string"})
+    return {
+        "operationId": "execute",
+        "tags": ["Processes"],
+        "summary": "Execute a process",
+        "security": [{"bearer": []}, {"query": []}],
+        "parameters": [_in_path("processId"), _header("Prefer", "respond-async, or wait= and seconds.")],
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("execute")}}},
+        "responses": {
+            "200": _answer("The results.", _any_result()),
+            "201": made,
+            "204": _answer("Links to the results in the headers.", None, Link={"type": "string"}),
+            **_errors(*_TAKEN, *_KNOWN, *_SENT, 410, 422),
+        },
     }
 
 
@@ -198,10 +200,10 @@ def _document(schema: str, media_type: str = JSON, *, page: bool = True) -> Part
 
 
 def _any_result() -> Part:
-    """Return what results come as: a document, a value of any JSON, text, or parts."""
+    """Return what results come as: a document, a value of any JSON, or whatever an output is."""
     text: Part = {"schema": {"type": "string"}}
     value: Part = {"schema": {"nullable": True}}
-    return {JSON: value, HTML: text, "text/plain": text, "multipart/related": text, "application/octet-stream": text}
+    return {JSON: value, HTML: text, "*/*": text}
 
 
 def _answer(description: str, content: Part | None, **headers: Mapping[str, Any]) -> Part:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import secrets
 from collections.abc import Mapping
@@ -36,6 +38,8 @@ class Result:
     by_reference: bool
     media_type: str | None
     """Of text that is no JSON: what the output's schema says it is."""
+    is_base64: bool = False
+    """Whether that text stands for bytes."""
 
     def inline(self) -> JsonValue:
         """Return it as a part of a document: objects are wrapped, so that they cannot be taken for links."""
@@ -48,7 +52,8 @@ class Result:
         """Return the value alone, and its media type."""
         text_type = self.media_type or TEXT
         if isinstance(self.value, str) and (accepted.weight(text_type) or not accepted.weight(JSON)):
-            return self.value.encode("utf-8", "replace"), text_type
+            data = self.value.encode("utf-8", "replace")
+            return _decoded(data) if self.is_base64 else data, text_type
         return json.dumps(self.value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"), JSON
 
 
@@ -70,8 +75,16 @@ class Results:
         becomes_item = is_item(tool, output)
         to = self._to_item(name, value) if becomes_item and isinstance(value, dict) else self._to_value(job, name)
         by_reference = Wanted.of(job, tool).transmissions.get(name) == "reference"
-        types = media_types(output_schema(tool, output))
-        return Result(name, value, to, by_reference or becomes_item, next(iter(types)) if len(types) == 1 else None)
+        schema = output_schema(tool, output)
+        types = media_types(schema)
+        return Result(
+            name,
+            value,
+            to,
+            by_reference or becomes_item,
+            media_type=next(iter(types)) if len(types) == 1 else None,
+            is_base64=schema.get("contentEncoding") in ("base64", "binary"),
+        )
 
     def respond(self, job: Job, tool: Tool[Any], accepted: Accepted) -> Answer | Response:
         """Return the answer that the execute request asked for, as far as the client takes it."""
@@ -129,6 +142,14 @@ def _part(result: Result, accepted: Accepted) -> bytes:
 
 def _link_header(result: Result) -> str:
     return f'<{result.link["href"]}>; rel="{result.name}"; type="{result.link["type"]}"'
+
+
+def _decoded(data: bytes) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error:
+        # Not what the tool has promised; it is passed on as it is.
+        return data
 
 
 def _is_bbox(value: JsonValue) -> bool:

@@ -43,17 +43,7 @@ def make_site(
 
     async def refuse(request: Request, error: Exception) -> Response:
         dialect = next((spoken for root, spoken in dialects.items() if _is_below(root, request)), None)
-        if dialect:
-            response = desk.refuse(request, None, _without_status(error), dialect=dialect)
-            if response.status_code == 405:
-                response.headers["allow"] = ", ".join(_allowed(request))
-            return response
-        if not request.url.path.startswith(_WITH_ENVELOPES):
-            status = error.status_code if isinstance(error, HTTPException) else 500
-            return PlainTextResponse("not found\n" if status == 404 else "error\n", status)
-        # The form of a POST is not read for a route that is not there: browsers say what they want in a header.
-        wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
-        return desk.refuse(request, {"f": wanted, **request.query_params}, _without_status(error))
+        return _refuse_in(dialect, desk, request, error) if dialect else _refuse(desk, request, error)
 
     app = Starlette(
         routes=[desk.route(endpoint) for endpoint in every],
@@ -65,6 +55,22 @@ def make_site(
     app.router.redirect_slashes = False
     app.state.endpoints = every
     return app
+
+
+def _refuse_in(dialect: Dialect, desk: Desk, request: Request, error: Exception) -> Response:
+    response = desk.refuse(request, None, _without_status(error), dialect=dialect)
+    if response.status_code == 405:
+        response.headers["allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _refuse(desk: Desk, request: Request, error: Exception) -> Response:
+    if not request.url.path.startswith(_WITH_ENVELOPES):
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        return PlainTextResponse("not found\n" if status == 404 else "error\n", status)
+    # The form of a POST is not read for a route that is not there: browsers say what they want in a header.
+    wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
+    return desk.refuse(request, {"f": wanted, **request.query_params}, _without_status(error))
 
 
 def _is_below(root: str, request: Request) -> bool:

@@ -182,15 +182,28 @@ def test_req_core_job_creation_sync_raw_value_one(ann: Caller, accept: str) -> N
     assert answer.text == "teststring"
 
 
-def test_a_raw_value_has_the_media_type_of_its_schema(ann: Caller) -> None:
+@pytest.mark.parametrize(
+    ("output", "media_type", "content"),
+    [("imageInput", "image/png", b"\x89PNG\r\n\x1a\n"), ("arrayInput", "application/json", b"[1, 2]")],
+)
+def test_a_raw_value_is_what_its_schema_says(ann: Caller, output: str, media_type: str, content: bytes) -> None:
     inputs = {"stringInput": "a", "imageInput": PNG, "arrayInput": [1, 2]}
-    image = ann.send(
-        "POST", "/processes/Other/execution", json={}
-    )  # what is not described is still refused in words of the definition
-    assert image.status_code == 404
-    array = ann.execute("Echo", accept="*/*", inputs=inputs, outputs={"arrayInput": VALUE}, response="raw")
-    assert array.headers["content-type"] == "application/json"
-    assert array.json() == [1, 2]
+    answer = ann.execute("Echo", accept="*/*", inputs=inputs, outputs={output: VALUE}, response="raw")
+
+    assert answer.headers["content-type"] == media_type
+    assert answer.content == content
+
+
+def test_a_raw_value_that_is_not_what_its_schema_says_is_passed_on(ann: Caller) -> None:
+    answer = ann.execute(
+        "Echo",
+        accept="*/*",
+        inputs={"stringInput": "a", "imageInput": "not base64!"},
+        outputs={"imageInput": VALUE},
+        response="raw",
+    )
+
+    assert answer.content == b"not base64!"
 
 
 def test_req_core_job_creation_sync_raw_value_multi(ann: Caller) -> None:
