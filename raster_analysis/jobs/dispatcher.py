@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from raster_analysis.errors import InputError, JobError, RasterAnalysisError
+from raster_analysis.errors import InputError, JobError, RasterAnalysisError, StoreError
 from raster_analysis.handle import Handle
 from raster_analysis.jobs.board import Board
 from raster_analysis.jobs.conductor import Conductor, Policy
@@ -24,6 +24,7 @@ from raster_analysis.task import Executor
 from raster_analysis.tool import Portal, Tool
 
 _LOG = logging.getLogger(__name__)
+_FAULT_OF_OURS = "unexpected error in the server; its log says more"
 
 
 def utc_now() -> datetime:
@@ -76,22 +77,17 @@ class Dispatcher:
     def submit(self, tool: str, form: Mapping[str, JsonValue], user: str) -> Job:
         """Queue a job; it survives a crash from here on. Raises InputError for an unknown tool only.
 
-        A job beyond the user's number of jobs has failed by the time that anybody looks at it.
+        A job beyond the user's number of jobs, and one that could not be stored, has failed by the time that anybody
+        looks at it: what submitJob itself would say is lost, and its output item would stay behind (contract 1.5).
         """
         if tool not in self.tools:
             raise InputError(f"there is no tool {tool!r}; the tools are {', '.join(sorted(self.tools))}")
         pinned = self._pin(tool, form, user)
         # Tokens have done their work by now: what they open is pinned, and they are not written down.
         job = new_job(tool, without_tokens(form), user, self.clock())
-        if not self._admit(job):
-            return job
-        try:
-            self.store.add(job, pinned)
-        except BaseException:
-            self._board.drop(job.id)
-            raise
-        self._conductor.hear_submitted(tool)
-        _LOG.info("job %s: %s submitted", job.id, tool)
+        if self._admit(job) and self._keep(job, pinned):
+            self._conductor.hear_submitted(tool)
+            _LOG.info("job %s: %s submitted", job.id, tool)
         return job
 
     def _admit(self, job: Job) -> bool:
@@ -102,17 +98,40 @@ class Dispatcher:
             if most is None or self._board.count_of(job.user) < most:
                 self._board.put(job)
                 return True
-        now = self.clock()
         text = f"{job.user} has {most} unfinished jobs, which is the most allowed; wait for some of them or cancel them"
-        self._board.put(transition(note(job, text, "error", now=now), JobStatus.FAILED, now))
-        _LOG.warning("job %s: refused, its user has %s unfinished jobs", job.id, most)
+        self._refuse(job, text)
         return False
+
+    def _keep(self, job: Job, pinned: Mapping[str, Handle]) -> bool:
+        """Store a new job; one that cannot be stored ends on the board."""
+        try:
+            self.store.add(job, pinned)
+        except StoreError as error:
+            self._refuse(job, str(error))
+        except Exception:  # noqa: BLE001 - a fault of ours is no reason to lose the job's id
+            _LOG.exception("job %s: unexpected error", job.id)
+            self._refuse(job, _FAULT_OF_OURS)
+        except BaseException:
+            self._board.drop(job.id)
+            raise
+        else:
+            return True
+        return False
+
+    def _refuse(self, job: Job, text: str) -> None:
+        """Show that a job failed before it was stored."""
+        now = self.clock()
+        self._board.put(transition(note(job, text, "error", now=now), JobStatus.FAILED, now))
+        _LOG.warning("job %s: refused: %s", job.id, text)
 
     def _pin(self, tool: str, form: Mapping[str, JsonValue], user: str) -> dict[str, Handle]:
         try:
             return self.portal.pin(self.tools[tool], self.tools[tool].parse(form), user)
         except RasterAnalysisError:
             # Told in the job's messages: clients lose what submitJob itself says.
+            return {}
+        except Exception:  # noqa: BLE001 - it is met again when the job is prepared, which ends it
+            _LOG.exception("%s of %s: unexpected error in its parameters", tool, user)
             return {}
 
     def get(self, job_id: str) -> Job | None:

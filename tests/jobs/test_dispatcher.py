@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from memory_portal import MemoryPortal
 
-from raster_analysis.errors import InputError, JobError
+from raster_analysis.errors import InputError, JobError, StoreError
 from raster_analysis.handle import Handle
 from raster_analysis.jobs.dispatcher import Dispatcher
 from raster_analysis.jobs.job import Job, JobStatus
@@ -103,3 +103,37 @@ def test_a_job_keeps_the_model_that_it_was_submitted_with(
     lines = [[message.text for message in finished(dispatcher, job).messages] for job in jobs]
     assert ["model: package 'first'" in each for each in lines] == [True] * 4 + [False]
     assert "model: package 'second'" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(StoreError("the disk is full"), "the disk is full"), (RuntimeError("secret"), "its log says more")],
+)
+def test_a_job_that_cannot_be_stored_has_failed_and_says_why(
+    dispatcher: Dispatcher, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(store), "add", fail)
+    job = dispatcher.submit("Echo", {"count": "1"}, "ann")
+    assert job.status is JobStatus.SUBMITTED, "submitJob answers as always"
+    seen = dispatcher.wait(job.id, 0)
+    assert seen is not None
+    assert seen.status is JobStatus.FAILED
+    told = " ".join(texts(seen))
+    assert said in told
+    assert "secret" not in told
+
+
+def test_a_fault_of_ours_in_binding_ends_the_job_and_not_the_request(
+    dispatcher: Dispatcher, finished: Finished, portal: MemoryPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, Handle]:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(portal, "pin", fail)
+    monkeypatch.setattr(portal, "bind", fail)
+    job = finished(dispatcher, dispatcher.submit("Count", {"count": "1", "inputRaster": "roads"}, "ann"))
+    assert job.status is JobStatus.FAILED
+    assert "secret" not in "".join(texts(job))
