@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from caller import Caller
 
 from raster_analysis.app import Rooms
+from raster_analysis.jobs.job import new_job
+from raster_analysis.ogc.links import Links
 from raster_analysis.ogc.problem import NO_SUCH_JOB, NOT_READY
+from raster_analysis.ogc.results import Results
 
 VALUE, REFERENCE = {"transmissionMode": "value"}, {"transmissionMode": "reference"}
 UNKNOWN = "j" + "0" * 32
@@ -119,6 +123,30 @@ def test_an_image_is_referred_to_by_its_data(ann: Caller, rooms: Rooms, client: 
     assert link["type"].startswith("image/tiff")
     assert data.content[:4] in (b"II*\0", b"MM\0*")
     assert ann.get(f"/jobs/{job}/results/outRaster").headers["location"] == link["href"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "url", "target", "kind"),
+    [
+        (
+            "DetectObjectsUsingDeepLearning",
+            "/Hosted/trees/FeatureServer",
+            "/ogc/collections/trees/items",
+            "application/geo+json",
+        ),
+        ("PublishDeepLearningModel", None, "/content/items/0123/data", "application/octet-stream"),
+    ],
+)
+def test_results_that_are_items_are_linked_where_they_can_be_read(
+    rooms: Rooms, tool: str, url: str | None, target: str, kind: str
+) -> None:
+    declared = rooms.dispatcher.tools[tool]
+    name = declared.outputs[0].name
+    job = replace(new_job(tool, {}, "ann", dt.datetime.now(dt.UTC)), outputs={name: {"itemId": "0123", "url": url}})
+    link = Results(Links("https://gis.example.org")).one(job, declared, name).link
+
+    assert str(link["href"]).endswith(target)
+    assert link["type"] == kind
 
 
 def test_req_core_job_results_exception_no_such_job(ann: Caller) -> None:
