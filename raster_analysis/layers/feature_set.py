@@ -31,6 +31,8 @@ _NUMBERS: dict[str, np.dtype[Any]] = {
 }
 _OBJECT_ID = "esriFieldTypeOID"
 _DATE = "esriFieldTypeDate"
+_BOOLEAN = "boolean"
+"""Only JSON knows them."""
 _LEFT_OUT = ("esriFieldTypeGeometry", "esriFieldTypeBlob", "esriFieldTypeRaster")
 _ESRI_GEOMETRIES = {
     "esriGeometryPoint": "Point",
@@ -76,12 +78,8 @@ def _unwrap(document: Document) -> tuple[Document, Document]:
 def _from_esri(layer: Document, found: Document, name: str) -> FeatureTable:
     features = [_object(feature, number) for number, feature in enumerate(found["features"])]
     shapes = _parse_each((feature.get("geometry") for feature in features), _esri_shape)
-    attributes = [feature.get("attributes") or {} for feature in features]
-    fields = {
-        str(field.get("name")): str(field.get("type"))
-        for field in found.get("fields") or layer.get("fields") or []
-        if isinstance(field, dict)
-    }
+    attributes = _attributes(features, "attributes")
+    fields = {str(field.get("name")): str(field.get("type")) for field in _fields(found) or _fields(layer)}
     key = _object_id(layer, found, fields)
     kind = found.get("geometryType") or layer.get("geometryType")
     return FeatureTable(
@@ -92,6 +90,11 @@ def _from_esri(layer: Document, found: Document, name: str) -> FeatureTable:
         geometry_type=_ESRI_GEOMETRIES.get(str(kind), "Unknown"),
         ids=_ids(attributes, key),
     )
+
+
+def _fields(place: Document) -> list[Document]:
+    declared = place.get("fields")
+    return [field for field in declared if isinstance(field, dict)] if isinstance(declared, list) else []
 
 
 def _object_id(layer: Document, found: Document, fields: dict[str, str]) -> str | None:
@@ -131,7 +134,7 @@ def _from_geojson(document: Document, name: str) -> FeatureTable:
     return FeatureTable(
         geometries=_parse_each((feature.get("geometry") for feature in features), _geojson_shape),
         crs=from_geojson_member(member) if member else from_name(LONGITUDE_LATITUDE),
-        columns=_columns([feature.get("properties") or {} for feature in features], {}, declared=False),
+        columns=_columns(_attributes(features, "properties"), {}, declared=False),
         layer=name,
         geometry_type="Unknown",
     )
@@ -141,6 +144,15 @@ def _object(feature: object, number: int) -> Document:
     if not isinstance(feature, dict):
         raise InputError(f"feature {number + 1} is {str(feature)[:60]!r}; want an object")
     return feature
+
+
+def _attributes(features: Sequence[Document], member: str) -> list[Document]:
+    """Return what each feature says of itself, an empty object where it says nothing."""
+    found = [feature.get(member) or {} for feature in features]
+    for number, row in enumerate(found):
+        if not isinstance(row, dict):
+            raise InputError(f"feature {number + 1} has {member} {str(row)[:60]!r}; want an object")
+    return found
 
 
 def _parse_each(documents: Iterable[object], parse: Callable[[Any], Any]) -> npt.NDArray[np.object_]:
@@ -196,6 +208,8 @@ def _column(values: list[Any], kind: str | None, name: str) -> npt.NDArray[np.ge
     if kind is None:
         kind = _guess_kind(values)
     try:
+        if kind == _BOOLEAN:
+            return _numbers(values, np.dtype(bool))
         if kind == _DATE:
             return np.array([None if v is None else int(v) for v in values], "datetime64[ms]")
         if kind in _NUMBERS:
@@ -207,6 +221,8 @@ def _column(values: list[Any], kind: str | None, name: str) -> npt.NDArray[np.ge
 
 def _guess_kind(values: list[Any]) -> str:
     kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return _BOOLEAN
     if kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
         return "esriFieldTypeBigInteger"
     return "esriFieldTypeDouble" if kinds and kinds <= {int, float} else "esriFieldTypeString"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyogrio
 import shapely
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
@@ -53,8 +53,11 @@ def read_polygons_of(document: dict[str, JsonValue]) -> Polygons:
     GeoJSON is in longitude and latitude unless it has a `crs` member; Esri JSON needs a
     `spatialReference`. Raises InputError when there are no polygons.
     """
-    crs = _crs_of(document)
-    geometries = np.array(list(_geometries(document)), dtype=object)
+    try:
+        crs = _crs_of(document)
+        geometries = np.array(list(_geometries(document)), dtype=object)
+    except (ValidationError, TypeError, AttributeError) as error:
+        raise InputError(f"the context's mask {str(document)[:60]} is no GeoJSON or Esri JSON of polygons") from error
     return _areas_only(geometries, "of the context"), crs
 
 
@@ -88,8 +91,11 @@ def _geometries(document: Any) -> Iterator[BaseGeometry]:
 
 
 def area_of_rings(rings: Any) -> BaseGeometry:
-    """Return the area inside an odd number of rings: Esri JSON mixes shells and holes."""
-    lines = shapely.MultiLineString([[point[:2] for point in ring] for ring in rings])
+    """Return the area inside an odd number of rings: Esri JSON mixes shells and holes.
+
+    Rings that clients left open are closed.
+    """
+    lines = shapely.MultiLineString([[point[:2] for point in (*ring, ring[0])] for ring in rings if ring])
     return shapely.build_area(shapely.node(lines))
 
 

@@ -145,6 +145,19 @@ def test_a_geojson_object_is_in_longitude_and_latitude() -> None:
     assert "CRS84" in str(table.crs)
 
 
+def test_booleans_of_json_stay_booleans() -> None:
+    features = [{"properties": {"ripe": ripe}, "geometry": None} for ripe in (True, None, False)]
+    table = OgrFeatures().read({"type": "FeatureCollection", "features": features})
+    assert table.columns["ripe"].dtype == bool
+    assert plain(table.columns["ripe"]) == [True, None, False]
+
+
+def test_rings_that_were_left_open_are_closed() -> None:
+    rings = [[[0, 0], [0, 9], [9, 9], [9, 0]], [[3, 3], [6, 3], [6, 6]], []]
+    table = OgrFeatures().read({"features": [{"geometry": {"rings": rings}}], "spatialReference": {"wkid": 3857}})
+    assert table.geometries[0].area == pytest.approx(81 - 4.5)
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -154,7 +167,10 @@ def test_a_geojson_object_is_in_longitude_and_latitude() -> None:
         ({"features": [{"geometry": {"x": "a", "y": 2}}], "spatialReference": {"wkid": 4326}}, "feature 1"),
         ({"features": [{"geometry": {"x": 1, "y": 2}}]}, "spatialReference"),
         ({"features": [{"geometry": {"x": 1, "y": 2}}], "spatialReference": {"wkid": 1}}, "spatial reference"),
+        ({"features": [{"attributes": [1], "geometry": None}], "spatialReference": {"wkid": 4326}}, "feature 1"),
+        ({"layerDefinition": {"fields": 3}, "featureSet": {"features": []}}, "spatialReference"),
         ({"type": "FeatureCollection"}, "features"),
+        ({"type": "FeatureCollection", "features": [{"properties": "x", "geometry": None}]}, "feature 1"),
         ({"type": "Nonsense"}, "feature 1"),
     ],
 )

@@ -300,6 +300,7 @@ HOLE = (500_020, 3_999_920, 500_030, 3_999_940)
     [
         {"rings": [ring(*SQUARE), ring(*HOLE)[::-1]], "spatialReference": UTM_16},
         {"rings": [ring(*SQUARE), ring(*HOLE)], "spatialReference": {"wkid": 1, "latestWkid": 32616}},
+        {"rings": [ring(*SQUARE)[:-1], ring(*HOLE)[:-1], []], "spatialReference": UTM_16},
         {"geometryType": "esriGeometryPolygon", "spatialReference": UTM_16,
          "features": [{"attributes": {}, "geometry": {"rings": [ring(*SQUARE), ring(*HOLE)]}}]},
         {"type": "Polygon", "coordinates": [ring(*SQUARE), ring(*HOLE)],
@@ -337,6 +338,9 @@ def test_geojson_without_a_crs_is_longitude_and_latitude(rasters: GdalRasters, s
             "want e.g. EPSG",
         ),
         ({"type": "Nonsense"}, "no GeoJSON or Esri JSON polygon"),
+        ({"type": "FeatureCollection", "features": 3}, "no GeoJSON or Esri JSON of polygons"),
+        ({"features": [3], "spatialReference": UTM_16}, "no GeoJSON or Esri JSON of polygons"),
+        ({"rings": [ring(*SQUARE)], "spatialReference": {"wkid": 0.5}}, "no GeoJSON or Esri JSON of polygons"),
     ],
 )
 def test_masks_that_cannot_be_used_are_refused(
