@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, JsonValue
+from pydantic import BeforeValidator, JsonValue, ValidationError
 
 from raster_analysis.errors import ParameterError
 from raster_analysis.inputs import (
@@ -84,8 +84,9 @@ def _clip(clip: dict[str, JsonValue]) -> dict[str, object]:
         return {"mask": inner}
     try:
         return {"extent": Extent.model_validate(inner)}
-    except ValueError as error:
-        raise ParameterError([f"clipSetting: {error}"]) from None
+    except ValidationError as error:
+        said = "; ".join(str(fault["msg"]) for fault in error.errors(include_url=False, include_input=False))
+        raise ParameterError([f"clipSetting is no extent: {said}"]) from None
 
 
 TOOL = Tool(
