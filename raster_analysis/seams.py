@@ -108,11 +108,20 @@ class RasterReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LegendEntry:
-    """One row of a classified raster's attribute table."""
+    """One class: a row of a classified raster's attribute table, or of a layer's legend."""
 
     value: int
     name: str
     color: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """The classes of features."""
+
+    field: str
+    """Holds the names of the classes."""
+    entries: tuple[LegendEntry, ...]
 
 
 class Rasters(Protocol):
@@ -219,6 +228,8 @@ class FeatureTable:
     """OGR's name for what the geometries are: Point, MultiPolygon, LineString Z; Unknown for a mixture."""
     ids: npt.NDArray[np.int64] | None = None
     """The ids that the features have in their source, when they have any."""
+    legend: Legend | None = None
+    """Stays with a GeoPackage; other formats have no place for it."""
 
     def take(self, index: slice | npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> FeatureTable:
         """Return the features at `index`, in that order."""

@@ -25,6 +25,7 @@ from raster_analysis.inputs import (
     ProcessingContext,
     RasterInput,
 )
+from raster_analysis.layers.legend import legend_of
 from raster_analysis.model_info import ModelInfo, Task
 from raster_analysis.seams import FeatureTable
 from raster_analysis.tool import (
@@ -144,6 +145,7 @@ class Labelling:
             columns=columns,
             layer=self.layer,
             geometry_type=self.crops.geometry_type,
+            legend=legend_of(self.info, field),
         )
 
     def _names(self, classes: npt.NDArray[np.int32]) -> npt.NDArray[np.object_]:

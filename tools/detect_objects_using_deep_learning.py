@@ -19,6 +19,7 @@ from raster_analysis.inference.polygons import reproject, to_map
 from raster_analysis.inference.preparation import Request, read_preparation
 from raster_analysis.inference.suppression import merge_blocks, suppress
 from raster_analysis.inputs import ContextInput, ModelArguments, ModelInput, OutputName, ProcessingContext, RasterInput
+from raster_analysis.layers.legend import legend_of
 from raster_analysis.model_info import ModelInfo, Task
 from raster_analysis.seams import FeatureTable
 from raster_analysis.tool import (
@@ -165,6 +166,7 @@ def _table(items: Sequence[Item], found: Sequence[Detections], info: ModelInfo, 
         columns=columns,
         layer=layer,
         geometry_type="MultiPolygon" if info.instances and not settled[0].return_bboxes else "Polygon",
+        legend=legend_of(info, CLASS_FIELD),
     )
 
 

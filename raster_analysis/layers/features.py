@@ -21,6 +21,7 @@ from raster_analysis.errors import InputError, OutputError
 from raster_analysis.handle import Handle
 from raster_analysis.layers.feature_file import read_file_parts, split_table
 from raster_analysis.layers.feature_set import read_feature_set
+from raster_analysis.layers.legend import tag_legend
 from raster_analysis.layers.rows import write_rows
 from raster_analysis.rasters.staging import disk_errors, staged
 from raster_analysis.seams import Columns, FeatureSource, FeatureTable
@@ -214,6 +215,7 @@ def _call_ogr(path: Path, table: FeatureTable, driver: str, *, append: bool) -> 
         driver=driver,
         layer=table.layer,
         append=append,
+        layer_metadata=None if append or driver != "GPKG" else tag_legend(table.legend) or None,
         **_options(table, driver),
     )
 

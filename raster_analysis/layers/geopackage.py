@@ -19,6 +19,8 @@ from pyproj.exceptions import CRSError
 from raster_analysis.errors import BudgetError, InputError
 from raster_analysis.handle import Handle
 from raster_analysis.layers.field import Field, FieldKind, quote_name
+from raster_analysis.layers.legend import read_legend
+from raster_analysis.seams import Legend
 
 TIME_LIMIT_S = 20.0
 """Longest statement; shorter than what the server waits for a reader."""
@@ -67,6 +69,8 @@ class Layer:
     crs_code: int | None = None
     bounds: Bounds | None = None
     """None: no features."""
+    legend: Legend | None = None
+    """Classes as the model that found the features defines them."""
 
     @property
     def id_field(self) -> Field:
@@ -161,6 +165,7 @@ def _describe(connection: sqlite3.Connection, row: Sequence[Any]) -> Layer:
         crs_wkt=wkt,
         crs_code=code,
         bounds=(box[0], box[1], box[2], box[3]) if count and None not in box else None,
+        legend=_read_legend(connection, table),
     )
 
 
@@ -202,3 +207,14 @@ def _read_crs(connection: sqlite3.Connection, srs_id: int) -> tuple[str | None, 
     except CRSError:
         return None, None
     return crs.to_wkt(), int(row[1]) if row[0].upper() in ("EPSG", "ESRI") else None
+
+
+def _read_legend(connection: sqlite3.Connection, table: str) -> Legend | None:
+    if not _has_table(connection, "gpkg_metadata_reference"):
+        return None
+    rows = connection.execute(
+        "SELECT metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON md_file_id = id "
+        "WHERE lower(table_name) = lower(?) AND reference_scope = 'table' AND md_standard_uri = 'http://gdal.org'",
+        (table,),
+    )
+    return next((legend for (text,) in rows if (legend := read_legend(str(text)))), None)

@@ -152,8 +152,8 @@ def _renderer(layer: LayerFacts) -> Document:
     if not layer["classes"]:
         return {"type": "simple", "label": "", "description": "", "symbol": _symbol(layer["geometry"], color_of(0))}
     infos: list[JsonValue] = [
-        {"value": value, "label": value, "description": "", "symbol": _symbol(layer["geometry"], color_of(place))}
-        for place, value in enumerate(layer["classes"])
+        {"value": value, "label": value, "description": "", "symbol": _symbol(layer["geometry"], (red, green, blue))}
+        for value, red, green, blue in layer["classes"]
     ]
     return {
         "type": "uniqueValue",

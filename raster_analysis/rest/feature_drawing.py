@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import SpatialReference
 from raster_analysis.layers.drawing import MOST_FEATURES, Canvas, Color, draw_svg
-from raster_analysis.layers.feature_query import Cell, FeatureQuery, Place, Rows, Shapes
+from raster_analysis.layers.feature_query import FeatureQuery, Place, Rows, Shapes
 from raster_analysis.layers.feature_reading import find_layer, read_rows
 from raster_analysis.layers.palette import color_of
 from raster_analysis.question import Content
@@ -58,7 +59,7 @@ def _draw(handle: Handle, request: DrawingRequest) -> Content:
     if layer.geometry_kind is None:
         raise InputError(f"{layer.title!r} is a table without geometry and has no picture")
     canvas, place, reference = _canvas(request, layer.bounds or (0.0, 0.0, 1.0, 1.0))
-    class_field, classes = classes_of(handle, request.layer)
+    class_field, known = classes_of(handle, request.layer)
     query = FeatureQuery(
         place=place,
         fields=(class_field,) if class_field else (),
@@ -67,7 +68,7 @@ def _draw(handle: Handle, request: DrawingRequest) -> Content:
     )
     rows = read_rows(handle, request.layer, query)
     shapes = rows.shapes if rows.shapes is not None else np.empty(0, dtype=object)
-    return Content(draw_svg(shapes, _colors(rows, class_field, classes), canvas), "image/svg+xml")
+    return Content(draw_svg(shapes, _colors(rows, class_field, known), canvas), "image/svg+xml")
 
 
 def _canvas(
@@ -82,10 +83,9 @@ def _canvas(
     return canvas, Place(box.wkt, reference), reference
 
 
-def _colors(rows: Rows, class_field: str | None, classes: tuple[Cell, ...]) -> list[Color]:
+def _colors(rows: Rows, class_field: str | None, known: Mapping[str, Color]) -> list[Color]:
     if class_field is None:
         return [color_of(0)] * len(rows.cells)
     names = [field.name for field in rows.fields]
     column = names.index(class_field)
-    known = {value: color_of(place) for place, value in enumerate(classes)}
-    return [known.get(cells[column], _OTHER) for cells in rows.cells]
+    return [known.get(str(cells[column]), _OTHER) for cells in rows.cells]

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import SpatialReference
-from raster_analysis.layers.feature_query import Cell, FeatureQuery, Shapes, SummaryQuery
+from raster_analysis.layers.feature_query import FeatureQuery, Shapes, SummaryQuery
 from raster_analysis.layers.feature_reading import (
     count_features,
     find_feature_ids,
@@ -23,6 +23,8 @@ from raster_analysis.layers.feature_reading import (
 )
 from raster_analysis.layers.field import FieldKind
 from raster_analysis.layers.geopackage import Layer, describe_geopackage
+from raster_analysis.layers.legend import colors_of
+from raster_analysis.layers.palette import Color
 from raster_analysis.layers.summary import summarize
 from raster_analysis.question import Content
 from raster_analysis.rest.feature_request import FeatureRequest
@@ -131,19 +133,21 @@ def _facts(handle: Handle, number: int) -> dict[str, JsonValue]:
 
 
 def _classes(handle: Handle, number: int) -> dict[str, JsonValue]:
-    field, values = classes_of(handle, number)
-    classes: list[JsonValue] = [*values]
+    field, colors = classes_of(handle, number)
+    classes: list[JsonValue] = [[name, *color] for name, color in colors.items()]
     return {"class_field": field, "classes": classes}
 
 
 @lru_cache(maxsize=256)
-def classes_of(handle: Handle, number: int) -> tuple[str | None, tuple[Cell, ...]]:
-    """Return the field that tells classes apart, None without one, and its values."""
+def classes_of(handle: Handle, number: int) -> tuple[str | None, Mapping[str, Color]]:
+    """Return the field that tells classes apart, None without one, and the colour of each value."""
     layer = find_layer(handle, number)
     texts = [field for field in layer.fields if field.kind is FieldKind.TEXT]
-    named = next((field for field in texts if field.name.casefold() in _CLASS_FIELDS), None)
+    wanted = (layer.legend.field.casefold() if layer.legend else "", *_CLASS_FIELDS)
+    known = {field.name.casefold(): field for field in reversed(texts)}
+    named = next((known[name] for name in wanted if name in known), None)
     if named is None:
-        return None, ()
+        return None, {}
     # Different values in their own order: to count a million rows by class takes seconds, and this part of one.
     rows = read_rows(handle, number, FeatureQuery(fields=(named.name,), distinct=True, limit=MOST_CLASSES))
-    return named.name, tuple(cells[0] for cells in rows.cells if cells[0] is not None)
+    return named.name, colors_of((str(cells[0]) for cells in rows.cells if cells[0] is not None), layer.legend)

@@ -57,6 +57,8 @@ def test_objects_are_where_the_bright_pixels_are(raster, noise, detector, tmp_pa
     assert set(classes) == {"spot"}
     assert shapely.area(polygons) == pytest.approx(4.0)
     assert np.sort(confidences) == pytest.approx(np.sort(noise[0][rows, cols] / 655.35), abs=1e-4)
+    kept = pyogrio.read_info(tmp_path / "out.gpkg")["layer_metadata"]
+    assert (kept["CLASS_FIELD"], [row[1] for row in json.loads(kept["CLASSES"])]) == ("Class", ["spot"])
 
 
 def test_the_same_run_gives_the_same_bytes(raster, classifier, detector, tmp_path):

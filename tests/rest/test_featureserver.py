@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from raster_analysis import reader
 from raster_analysis.app import create_app
 from raster_analysis.executors.inline import InlineExecutor
 from raster_analysis.executors.readers import InlineReaders
+from raster_analysis.layers.features import OgrFeatures
+from raster_analysis.layers.palette import color_of
 from raster_analysis.layers.rows import write_rows
 from raster_analysis.portal.item import Access
 from raster_analysis.portal.users import Role
+from raster_analysis.seams import Legend, LegendEntry
 from raster_analysis.settings import Settings
 
 BASE_URL = "https://gis.example.org:8443"
@@ -43,6 +47,8 @@ FIRST = {
 TRIANGLE = [[LEFT - 1, BOTTOM - 1], [LEFT - 1, BOTTOM + 8], [LEFT + 9, BOTTOM - 1], [LEFT - 1, BOTTOM - 1]]
 COUNTED = [{"statisticType": "count", "onStatisticField": "OBJECTID"}]
 BY_CLASS = {"groupByFieldsForStatistics": "Class", "outStatistics": COUNTED}
+LEGEND = Legend("Class", (LegendEntry(2, "roof", (200, 10, 20)), LegendEntry(1, "tree", (10, 120, 40))))
+"""Colours of a model that knows nothing of cars."""
 BOX = json.dumps({"xmin": LEFT, "ymin": BOTTOM, "xmax": LEFT + 25, "ymax": BOTTOM + 15})
 
 
@@ -60,6 +66,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     publish(portal, alice, "empty", None)
     write_rows(files / "rows.gpkg", "accuracy", {"Class": ["a", "b"], "Precision": np.array([0.5, np.nan])})
     publish(portal, alice, "accuracy", files / "rows.gpkg")
+    OgrFeatures().write(files / "coloured.gpkg", replace(table(30), legend=LEGEND))
+    publish(portal, alice, "coloured", files / "coloured.gpkg")
     with TestClient(app, base_url=BASE_URL) as client:
         client.headers["X-Esri-Authorization"] = f"Bearer {portal.tokens.issue('alice', 3600).value}"
         client.headers["x-bob"] = portal.tokens.issue("bob", 3600).value
@@ -110,6 +118,17 @@ def test_the_layer_has_exactly_one_id_and_a_colour_for_each_class(site: TestClie
     assert {value["value"] for value in values} == {"tree", "car", "roof"}
     assert len({tuple(value["symbol"]["color"]) for value in values}) == 3
     assert ask(site, f"{SERVICE}/layers")["layers"] == [layer]
+
+
+def test_classes_have_the_colours_of_the_model_and_others_one_of_the_palette(site: TestClient) -> None:
+    renderer = ask(site, f"{HOSTED}/coloured/FeatureServer/0")["drawingInfo"]["renderer"]
+    colors = [(info["value"], tuple(info["symbol"]["color"][:3])) for info in renderer["uniqueValueInfos"]]
+    assert colors == [("roof", (200, 10, 20)), ("tree", (10, 120, 40)), ("car", color_of(2))]
+    page = site.get(f"{HOSTED}/coloured/FeatureServer/0?f=html").text
+    assert "rgb(200,10,20)" in page
+    drawing = site.get(f"{HOSTED}/coloured/FeatureServer/preview").text
+    counted = {color: drawing.count(f'fill="#{bytes(color).hex()}"') for _, color in colors}
+    assert set(counted.values()) == {10}
 
 
 def test_the_first_request_of_clients_gets_a_full_page_and_word_of_more(site: TestClient) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import onnx
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -172,6 +173,7 @@ def test_features_without_a_place_in_the_raster_stay_and_have_no_label(tmp_path:
     shapes = [square(-500, 20, 4), square(20, 20, 4), None, square(-6, 20, 4), shapely.Polygon()]
     context = make_context(tmp_path, raster, package(tmp_path / "m"), save(tmp_path, shapes))
     perform_all(TOOLS[NAME], make_form(Path("x")), context)
+    assert pyogrio.read_info(context.result)["layer_metadata"]["CLASS_FIELD"] == "ClassLabel"
     found = geopandas.read_file(context.result)
     assert [label is None or label != label for label in found["ClassLabel"]] == [True, False, True, True, True]
     assert found["Confidence"].isna().tolist() == [True, False, True, True, True]
