@@ -14,11 +14,11 @@ from shapely.geometry.base import BaseGeometry
 from dlpk.strict_json import JsonFault, parse
 from raster_analysis.errors import InputError
 from raster_analysis.inputs import SpatialReference
+from raster_analysis.layers.rings import area_inside
 
 LONGEST_GEOMETRY = 1_000_000
 """Characters; some ten thousand vertices."""
 _LONGEST_REFERENCE = 8000
-_MOST_RINGS = 1000
 _FARTHEST = 1e12
 """Nothing lies beyond; squares of what clients write for "everywhere" would overflow."""
 _TYPES = ("Point", "Multipoint", "Polyline", "Polygon", "Envelope")
@@ -91,16 +91,6 @@ def _box(numbers: Sequence[float]) -> BaseGeometry:
     return shapely.box(xmin, ymin, xmax, ymax)
 
 
-def _area(rings: Sequence[Sequence[tuple[float, float]]]) -> BaseGeometry:
-    """Return what an odd number of rings surrounds: shells and holes, whatever way round each goes."""
-    if not 0 < len(rings) <= _MOST_RINGS:
-        raise InputError(f"geometry has {len(rings):,} rings; want 1 to {_MOST_RINGS:,}")
-    area: BaseGeometry = shapely.make_valid(shapely.Polygon(rings[0]))
-    for ring in rings[1:]:
-        area = area.symmetric_difference(shapely.make_valid(shapely.Polygon(ring)))
-    return area
-
-
 def _number(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError
@@ -123,5 +113,5 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], BaseGeometry]] = {
     "x": lambda value: shapely.Point(_number(value["x"]), _number(value["y"])),
     "points": lambda value: shapely.MultiPoint(_pairs(value["points"])),
     "paths": lambda value: shapely.MultiLineString([_pairs(path) for path in value["paths"]]),
-    "rings": lambda value: _area([_pairs(ring) for ring in value["rings"]]),
+    "rings": lambda value: area_inside([_pairs(ring) for ring in value["rings"]]),
 }
