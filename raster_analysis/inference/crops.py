@@ -132,12 +132,16 @@ def _cut(crop: Crop, pixels: Pixels, rules: CropRules) -> Data | None:
 
 
 def _inside(shape: shapely.Geometry, window: Window) -> npt.NDArray[np.bool_]:
-    """Return which pixels of a window have their middle inside a polygon."""
+    """Return which pixels of a window have their middle inside a polygon; if none has, those that it touches."""
     rows = np.arange(window.row, window.row + window.height) + 0.5
     cols = np.arange(window.col, window.col + window.width) + 0.5
     shapely.prepare(shape)
     xs, ys = np.meshgrid(cols, rows)
-    return np.asarray(shapely.contains_xy(shape, xs, ys), np.bool_)
+    inside = np.asarray(shapely.contains_xy(shape, xs, ys), np.bool_)
+    if inside.any():
+        return inside
+    # A feature between the middles of pixels would be judged by nothing but black.
+    return np.asarray(shapely.intersects(shape, shapely.box(xs - 0.5, ys - 0.5, xs + 0.5, ys + 0.5)), np.bool_)
 
 
 def resize(data: Data, height: int, width: int) -> Data:

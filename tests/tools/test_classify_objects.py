@@ -221,6 +221,16 @@ def test_pixels_around_a_polygon_are_blackened_when_the_definition_says_so(tmp_p
     assert list(run(tmp_path, raster, black, save(tmp_path, [shapely.Point(at(40, 40))]))["ClassLabel"]) == ["bright"]
 
 
+def test_a_polygon_smaller_than_a_pixel_keeps_the_pixels_that_it_touches(tmp_path: Path, raster: Path) -> None:
+    with rasterio.open(raster, "r+") as dataset:
+        dataset.write(np.full((1, HEIGHT, WIDTH), 200, np.uint8))
+    # Cropped to itself: bright, unless all of it is blackened.
+    model = package(tmp_path / "m", BlackenAroundFeature=1, CropSizeFixed=0)
+    strip = shapely.box(*at(40.4, 40.5), *at(40.2, 44.5))
+    found = run(tmp_path, raster, model, save(tmp_path, [square(40.2, 40.2, 0.1), strip]))
+    assert list(found["ClassLabel"]) == ["bright", "bright"]
+
+
 def test_crops_of_no_fixed_size_are_the_rectangles_of_the_features(tmp_path: Path, raster: Path) -> None:
     around = np.full((1, HEIGHT, WIDTH), 10, np.uint8)
     around[0, 38:42, 38:42] = 200

@@ -184,7 +184,7 @@ def test_a_folder_is_copied_as_one_raster(copy, write, tmp_path):
         ({"outputCellsize": {"x": 1, "y": 2}}, ParameterError, "one number"),
         ({"clipSetting": {"url": "https://h/FeatureServer/0"}}, ParameterError, "context.mask"),
         (
-            {"clipSetting": {"xmin": 1, r"ymin": 1, "xmax": 0, "ymax": 0}},
+            {"clipSetting": {"xmin": 1, "ymin": 1, "xmax": 0, "ymax": 0}},
             ParameterError,
             "clipSetting is no extent: [^\\n]*want min < max$",
         ),
