@@ -24,7 +24,7 @@ from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings
 from raster_analysis.portal.users import Role
 from raster_analysis.progress import INTERRUPTED, show_progress
-from raster_analysis.settings import Settings
+from raster_analysis.settings import Settings, describe_settings
 from raster_analysis.tool import Kind, Tool
 from raster_analysis.tools import TOOLS
 from raster_analysis.user_errors import user_errors
@@ -38,9 +38,11 @@ store_option = click.option(
     "--store", "stores", multiple=True, metavar="NAME=PATH", help="A folder that requests may name; may be repeated."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_SETTINGS = f"\b\nAll settings, from the environment, with their defaults:\n{describe_settings()}"
+"""Unwrapped, as click's mark at its beginning says."""
 
 
-@click.command("serve")
+@click.command("serve", epilog=_SETTINGS)
 @click.option("--host", help="Address to listen on; 127.0.0.1 when not given.")
 @click.option("--port", type=int, help="8443 when not given.")
 @click.option("--http", is_flag=True, default=None, help="Plain HTTP, for use behind a proxy.")

@@ -17,11 +17,14 @@ ImageHost = Annotated[str, Field(pattern=r"^(https?://)?[A-Za-z0-9.\[\]:-]+/?$",
 class Settings(BaseSettings):
     """Everything an operator can choose. Read by the composition roots only."""
 
-    model_config = SettingsConfigDict(env_prefix="RASTER_ANALYSIS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="RASTER_ANALYSIS_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` for all."""
     port: int = Field(default=8443, ge=1, le=65535)
+    """Port to listen on."""
     data: Path = Field(default=Path("data"), validate_default=True)
     """Folder for the database, items, job files, the certificate; made absolute."""
     http: bool = False
@@ -31,7 +34,9 @@ class Settings(BaseSettings):
     certificate: FilePath | None = None
     """PEM chain to use instead of the self-signed one; wants `key` as well."""
     key: FilePath | None = None
+    """PEM key of `certificate`."""
     portal_name: str = "Raster Analysis"
+    """Shown in pages and to clients."""
     stores: dict[str, Path] = Field(default_factory=dict)
     """Folders that requests may name: `/fileShares/<name>/...`; in the environment a JSON object."""
 
@@ -122,6 +127,16 @@ class Settings(BaseSettings):
         if self.threads or count == 1:
             return self.threads
         return max(1, count_cores() // count)
+
+
+def describe_settings() -> str:
+    """Return every setting as its variable, its default, and what it is: lines for a terminal."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        value = field.get_default(call_default_factory=True)
+        spelt = value.human_readable() if isinstance(value, ByteSize) else "" if value in (None, (), {}) else str(value)
+        lines += [f"RASTER_ANALYSIS_{name.upper()}={spelt}", f"    {field.description}"]
+    return "\n".join(lines)
 
 
 def count_cores() -> int:
