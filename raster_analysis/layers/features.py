@@ -208,7 +208,7 @@ def _call_ogr(path: Path, table: FeatureTable, driver: str, *, append: bool) -> 
         path,
         shapely.to_wkb(table.geometries),
         [np.ma.getdata(values) for values in columns.values()],
-        list(columns),
+        _distinct(columns) if driver == "GPKG" else list(columns),
         field_mask=[np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else None for values in columns.values()],
         geometry_type=table.geometry_type,
         crs=table.crs,
@@ -218,6 +218,16 @@ def _call_ogr(path: Path, table: FeatureTable, driver: str, *, append: bool) -> 
         layer_metadata=None if append or driver != "GPKG" else tag_legend(table.legend) or None,
         **_options(table, driver),
     )
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return names that differ whatever the case of their letters, as SQLite wants; JSON has `Name` beside `name`."""
+    given: dict[str, str] = {}
+    for name in names:
+        spellings = (name, *(f"{name}_{number}" for number in range(1, len(given) + 2)))
+        free = next(spelling for spelling in spellings if spelling.lower() not in given)
+        given[free.lower()] = free
+    return list(given.values())
 
 
 def _options(table: FeatureTable, driver: str) -> dict[str, str]:

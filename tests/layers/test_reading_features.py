@@ -221,6 +221,14 @@ def test_attributes_called_like_a_key_stay_what_they_are(tmp_path: Path) -> None
     assert np.asarray(again.columns["geom"]).tolist() == [1.5, 2.5]
 
 
+def test_attributes_that_differ_in_case_only_are_both_kept(tmp_path: Path) -> None:
+    features = [{"properties": {"Name": 1, "name": 2, "NAME_1": 3}, "geometry": None}]
+    table = OgrFeatures().read({"type": "FeatureCollection", "features": features})
+    OgrFeatures().write_parts(tmp_path / "out.gpkg", iter([table, table]))
+    found = geopandas.read_file(tmp_path / "out.gpkg")
+    assert found.drop(columns="geometry").to_dict("list") == {"Name": [1, 1], "name_1": [2, 2], "NAME_1_1": [3, 3]}
+
+
 def test_nothing_is_left_where_a_later_part_does_not_fit(tmp_path: Path) -> None:
     table = OgrFeatures().read(json.loads(json.dumps(COLLECTION)))
 
