@@ -45,7 +45,7 @@ from raster_analysis.rest.connections import Connections, count_affordable, prot
 from raster_analysis.rest.data_stores import DataStores
 from raster_analysis.rest.directory import Directory
 from raster_analysis.rest.doors import Doors
-from raster_analysis.rest.endpoint import Desk, Endpoint
+from raster_analysis.rest.endpoint import Desk, Endpoint, reading
 from raster_analysis.rest.feature_source import FeatureSources
 from raster_analysis.rest.featureserver import FeatureServer
 from raster_analysis.rest.gpserver import GPServer
@@ -184,12 +184,14 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
     doors = Doors(portal.users, portal.tokens, portal.throttle)
     images = ImageSources(portal.items, portal.services, portal.stores, rooms.readers)
     features = FeatureSources(portal.items, portal.services, rooms.readers)
-    services = (
-        Login(doors, urls),
-        OAuth(doors, urls, time.time),
+    layers = (
         _previews(rooms),
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
         FeatureServer(features),
+    )
+    services = (
+        Login(doors, urls),
+        OAuth(doors, urls, time.time),
         Directory(urls, portal.items),
         Home(portal, urls),
         DataStores(portal.stores),
@@ -198,8 +200,9 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls, lambda job: _input_of(rooms, job)),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )
+    read = reading(endpoint for layer in layers for endpoint in layer.endpoints())
     own = [endpoint for service in services for endpoint in service.endpoints()]
-    return [*own, *sharing_endpoints(portal, urls), *_ogc(rooms, urls, features)]
+    return [*read, *own, *sharing_endpoints(portal, urls), *_ogc(rooms, urls, features)]
 
 
 def _ogc(rooms: Rooms, urls: Urls, features: FeatureSources) -> list[Endpoint]:

@@ -9,7 +9,7 @@ from raster_analysis.ogc.landing import Landing
 from raster_analysis.ogc.links import Links
 from raster_analysis.ogc.processes import Processes
 from raster_analysis.portal.items import Items
-from raster_analysis.rest.endpoint import Endpoint
+from raster_analysis.rest.endpoint import Endpoint, reading
 from raster_analysis.rest.feature_source import FeatureSources
 from raster_analysis.rest.urls import Urls
 
@@ -24,6 +24,6 @@ def ogc_endpoints(
         Landing(title, links),
         Processes(dispatcher.tools, dispatcher, jobs, links),
         jobs,
-        Collections(items, features, links),
     )
-    return [endpoint for service in services for endpoint in service.endpoints()]
+    own = [endpoint for service in services for endpoint in service.endpoints()]
+    return [*own, *reading(Collections(items, features, links).endpoints())]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from anyio import CapacityLimiter
@@ -30,6 +30,8 @@ _SIGN_INS = 2
 """Threads that check passwords; users.py hashes no more at once."""
 _WAITS = 16
 """Threads that wait for jobs on behalf of clients (guess)."""
+_READINGS = 16
+"""Threads that wait for reader processes, of which there are a few (guess)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,16 @@ class Endpoint:
     formats: Collection[Format] = DOCUMENTS
     signs_in: bool = False
     """Whether passwords are checked here."""
+    reads: bool = False
+    """Whether the work waits for a reader process, which may take seconds."""
     methods: tuple[str, ...] = field(default=("GET", "POST"))
     """Clients post to read-only resources too (contract 1.13)."""
     dialect: Dialect = ARCGIS
+
+
+def reading(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the same endpoints as those whose work waits for reader processes."""
+    return [replace(endpoint, reads=True) for endpoint in endpoints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,8 @@ class Desk:
     """What a user's quota leaves."""
 
     waits: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_WAITS))
+    readings: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_READINGS))
+    """As `sign_ins`: forty slow queries would take every thread."""
 
     def route(self, endpoint: Endpoint) -> Route:
         """Return the route that serves an endpoint."""
@@ -114,9 +125,14 @@ class Desk:
     async def _serve(self, endpoint: Endpoint, request: Request) -> Response:
         limits = await self._limits(endpoint, request)
         async with endpoint.dialect.read(request, limits, self.uploads) as fields:
-            line = self.sign_ins if endpoint.signs_in else None
-            answer = await run_sync(self._answer, endpoint, request, fields, limiter=line)
+            answer = await run_sync(self._answer, endpoint, request, fields, limiter=self._line(endpoint))
         return answer if isinstance(answer, Response) else await run_sync(answer, limiter=self.waits)
+
+    def _line(self, endpoint: Endpoint) -> CapacityLimiter | None:
+        """Return where the work of an endpoint waits for a thread, None for where most of them do."""
+        if endpoint.signs_in:
+            return self.sign_ins
+        return self.readings if endpoint.reads else None
 
     async def _limits(self, endpoint: Endpoint, request: Request) -> BodyLimits:
         """Return how much to read: gigabytes only from those who said before the body who they are.
