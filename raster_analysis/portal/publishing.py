@@ -150,20 +150,24 @@ class Publisher:
         data = self._items.place(place.item.id, result.path, f"{result.title}{result.path.suffix}")
         try:
             with self._database.write() as connection:
+                before = self._present(connection, result, place)
                 item = self._record(
-                    connection, result, replace(place, item=replace(place.item, package_digest=digest)), data
+                    connection, result, replace(place, item=replace(before, package_digest=digest)), data
                 )
         except Exception:
             self._items.discard(data)
             raise
-        self._items.drop_data(place.item)
+        self._items.drop_data(before)
         return item
+
+    def _present(self, connection: Connection, result: Result, place: _Place) -> Item:
+        """Return an item as it is now: its owner may have changed, unshared or deleted it while the file was copied."""
+        # Clients delete it when a job is cancelled (contract 5.6).
+        return place.item if place.is_new else find(connection, place.item.id, changeable_by(result.user))
 
     def _record(self, connection: Connection, result: Result, place: _Place, data: DataFile) -> Item:
         """Write item and publication in one transaction: either both are there or neither."""
         if not place.is_new:
-            # The client may have deleted it since: it does so when a job is cancelled (contract 5.6).
-            find(connection, place.item.id, changeable_by(result.user))
             item = self._items.save(connection, place.item, data)
         elif place.service:
             service = self._services.free_name(connection, place.service)

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 import dlpk
 from raster_analysis.errors import AccessError, InputError, ModelError, OutputExists
 from raster_analysis.inputs import OutputName
-from raster_analysis.portal.item import PACKAGE_TYPE, Item, ItemText
+from raster_analysis.portal.item import PACKAGE_TYPE, Access, Item, ItemText
+from raster_analysis.portal.items import DataFile
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.services import ServiceKind, ServiceName
 from raster_analysis.portal.users import User
@@ -107,6 +108,41 @@ def test_an_item_named_by_id_is_updated(portal: Portal, alice: User, bob: User, 
     assert item_of(portal, alice, updated).package_digest != item.package_digest
     with pytest.raises(AccessError):
         publish(portal, bob, package(make_package("car")), "j3", outputName={"itemId": item.id})
+
+
+def test_what_an_owner_changes_while_a_result_is_copied_stays(
+    portal: Portal, alice: User, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(portal, alice, publish(portal, alice, features(result), outputName="trees"))
+    portal.items.change(item.id, alice, {"access": Access.PUBLIC})
+    place = portal.items.place
+
+    def place_slowly(item_id: str, source: Path, name: str) -> DataFile:
+        portal.items.change(item.id, alice, {"access": Access.PRIVATE, "title": "Only mine"})
+        return place(item_id, source, name)
+
+    monkeypatch.setattr(portal.items, "place", place_slowly)
+    again = item_of(portal, alice, publish(portal, alice, features(result), "j2", outputName={"itemId": item.id}))
+
+    assert (again.access, again.title) == (Access.PRIVATE, "Only mine")
+    assert again.data_file != item.data_file
+
+
+def test_of_two_results_for_one_item_one_file_is_left(
+    portal: Portal, alice: User, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(portal, alice, publish(portal, alice, features(result), outputName="trees"))
+    place = portal.items.place
+
+    def publish_between(item_id: str, source: Path, name: str) -> DataFile:
+        monkeypatch.setattr(portal.items, "place", place)
+        publish(portal, alice, features(result), "j2", outputName={"itemId": item.id})
+        return place(item_id, source, name)
+
+    monkeypatch.setattr(portal.items, "place", publish_between)
+    last = item_of(portal, alice, publish(portal, alice, features(result), "j3", outputName={"itemId": item.id}))
+
+    assert list((portal.settings.folder / "items" / item.id).iterdir()) == [portal.items.data_path(last)]
 
 
 def test_a_package_that_fails_its_checks_is_not_published(portal: Portal, alice: User, result: Path) -> None:
