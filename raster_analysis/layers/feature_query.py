@@ -48,14 +48,20 @@ class Order:
     descending: bool = False
 
 
+StatisticKind = Literal["count", "sum", "min", "max", "avg", "stddev", "var", "percentile_cont", "percentile_disc"]
+
+
 @dataclass(frozen=True, slots=True)
 class Statistic:
     """A figure over all features, or over each group."""
 
-    kind: Literal["count", "sum", "min", "max", "avg", "stddev", "var"]
+    kind: StatisticKind
     field: str
     name: str = ""
     """What it is called in the answer; empty: made of kind and field."""
+    share: float = 0.5
+    """Of a percentile: the share of the values that lie below it, 0 to 1; above it when `descending`."""
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

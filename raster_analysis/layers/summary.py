@@ -1,4 +1,4 @@
-"""Figures over features or groups of them: counts, sums, extremes, means, deviations."""
+"""Figures over features or groups of them: counts, sums, extremes, means, deviations, percentiles."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from raster_analysis.layers.feature_query import FeatureQuery, Order, Rows, Stat
 from raster_analysis.layers.feature_reading import clean_cell, find_layer
 from raster_analysis.layers.field import Field, FieldKind, quote_name
 from raster_analysis.layers.geopackage import Layer, open_geopackage
+from raster_analysis.layers.percentile import NAMES as PERCENTILES
+from raster_analysis.layers.percentile import add_percentiles
 from raster_analysis.layers.selection import Selection, expression_of, require_field, select
 from raster_analysis.layers.where import EVERYTHING, names_of, parse_having
 from raster_analysis.layers.where_fragment import Bound, Fragment, Kind, Value
@@ -28,10 +30,12 @@ class _Figure:
     def __init__(self, statistic: Statistic, field: Field, middle: Value) -> None:
         self.name = statistic.name or f"{statistic.kind}_{field.name}"
         self.kind, self.source = statistic.kind, field
-        # The column as it is: what guards against texts among numbers would double the time of a million rows.
-        value = expression_of(field) if field.kind.is_moment else field.quoted
+        value = expression_of(field)
+        self.parts: tuple[str | Bound, ...]
         if statistic.kind in _SPREADS:
             self.parts = _spread(value, middle, root=statistic.kind == "stddev")
+        elif statistic.kind in PERCENTILES:
+            self.parts = _percentile(value, statistic, whole=field.kind not in (FieldKind.REAL, FieldKind.SINGLE))
         else:
             self.parts = (f"{statistic.kind}({value})",)
 
@@ -41,7 +45,7 @@ class _Figure:
         kind = FieldKind.REAL
         if self.kind == "count":
             kind = FieldKind.INTEGER
-        elif self.kind in ("min", "max"):
+        elif self.kind in ("min", "max", "percentile_disc"):
             kind = FieldKind.LONG if self.source.kind is FieldKind.ID else self.source.kind
         return Field(self.name, self.name, kind, self.source.length)
 
@@ -62,6 +66,7 @@ def summarize(handle: Handle, number: int, query: FeatureQuery, summary: Summary
     if not summary.statistics or len(summary.statistics) > MOST_STATISTICS:
         raise InputError(f"{len(summary.statistics)} statistics are asked for; give 1 to {MOST_STATISTICS}")
     with open_geopackage(handle) as connection:
+        add_percentiles(connection)
         selection = select(connection, layer, query)
         figures = [_figure(connection, selection, each) for each in summary.statistics]
         groups = [require_field(layer, name) for name in summary.groups]
@@ -82,9 +87,14 @@ def _figure(connection: sqlite3.Connection, selection: Selection, statistic: Sta
     middle: Value = 0
     if statistic.kind in _SPREADS:
         # Squares of what lies around values of that size lose no digits; a look at some of them is enough.
-        some = f"SELECT {field.quoted} AS value {selection.sql} LIMIT {_SAMPLE}"
+        some = f"SELECT {expression_of(field)} AS value {selection.sql} LIMIT {_SAMPLE}"
         middle = connection.execute(f"SELECT avg(value) FROM ({some})", selection.values).fetchone()[0] or 0  # noqa: S608
     return _Figure(statistic, field, middle)
+
+
+def _percentile(value: str, statistic: Statistic, *, whole: bool) -> tuple[str | Bound, ...]:
+    parts = (f"{statistic.kind}({value}, ", Bound(statistic.share), f", {int(statistic.descending)})")
+    return ("CAST(", *parts, " AS INTEGER)") if whole and statistic.kind == "percentile_disc" else parts
 
 
 def _spread(value: str, middle: Value, *, root: bool) -> tuple[str | Bound, ...]:

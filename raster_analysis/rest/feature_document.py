@@ -124,10 +124,10 @@ def _abilities() -> Document:
 _SUPPORTED = (
     "supportsPagination", "supportsStatistics", "supportsOrderBy", "supportsDistinct", "supportsCountDistinct",
     "supportsQueryWithDistance", "supportsReturningQueryExtent", "supportsHavingClause",
-    "supportsReturningGeometryCentroid", "useStandardizedQueries",
+    "supportsReturningGeometryCentroid", "supportsPercentileStatistics", "useStandardizedQueries",
 )  # fmt: skip
 _UNSUPPORTED = (
-    "supportsPaginationOnAggregatedQueries", "supportsPercentileStatistics", "supportsQueryAnalytic",
+    "supportsPaginationOnAggregatedQueries", "supportsQueryAnalytic",
     "supportsQueryWithResultType", "supportsQueryRelatedPagination", "supportsQueryAttachments",
     "supportsReturningGeometryEnvelope", "supportsQueryWithDatumTransformation", "supportsFullTextSearch",
 )  # fmt: skip

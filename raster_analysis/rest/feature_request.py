@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dlpk.strict_json import JsonFault, parse
 from raster_analysis.errors import InputError
@@ -16,6 +16,7 @@ from raster_analysis.layers.feature_query import (
     Relation,
     Shapes,
     Statistic,
+    StatisticKind,
     SummaryQuery,
 )
 from raster_analysis.rest.feature_geometry import read_geometry, read_reference
@@ -51,15 +52,7 @@ _METERS = {
     "esriSRUnit_USNauticalMile": 1852.0,
     "esriSRUnit_NauticalMile": 1852.0,
 }
-_STATISTICS: Mapping[str, Literal["count", "sum", "min", "max", "avg", "stddev", "var"]] = {
-    "count": "count",
-    "sum": "sum",
-    "min": "min",
-    "max": "max",
-    "avg": "avg",
-    "stddev": "stddev",
-    "var": "var",
-}
+_STATISTICS: Mapping[str, StatisticKind] = {kind: kind for kind in get_args(StatisticKind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +230,18 @@ def _statistic(row: Any) -> Statistic:
     source = known.get("onstatisticfield")
     if not isinstance(source, str) or not isinstance(name, str):
         raise InputError("outStatistics: want onStatisticField and outStatisticFieldName as texts")
-    return Statistic(_STATISTICS[kind], source, name)
+    return Statistic(_STATISTICS[kind], source, name, *_share(known.get("statisticparameters")))
+
+
+def _share(parameters: Any) -> tuple[float, bool]:
+    """Return the share of a percentile, and whether it counts from the largest value downwards."""
+    known = parameters if isinstance(parameters, dict) else {}
+    share, order = known.get("value", 0.5), str(known.get("orderBy", "")).upper()
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise InputError(f"statisticParameters.value {str(share)[:40]!r}: want a number from 0 to 1")
+    if order not in ("", "ASC", "DESC"):
+        raise InputError(f"statisticParameters.orderBy {order[:40]!r}: want ASC or DESC")
+    return float(share), order == "DESC"
 
 
 def _list(text: str, name: str) -> list[Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyogrio
@@ -18,7 +20,16 @@ from raster_analysis.errors import BudgetError, InputError
 from raster_analysis.handle import Handle, Stamp
 from raster_analysis.inputs import SpatialReference
 from raster_analysis.layers import geopackage
-from raster_analysis.layers.feature_query import FeatureQuery, Order, Place, Relation, Shapes
+from raster_analysis.layers.feature_query import (
+    FeatureQuery,
+    Order,
+    Place,
+    Relation,
+    Shapes,
+    Statistic,
+    StatisticKind,
+    SummaryQuery,
+)
 from raster_analysis.layers.feature_reading import (
     count_features,
     find_feature_ids,
@@ -28,6 +39,7 @@ from raster_analysis.layers.feature_reading import (
 )
 from raster_analysis.layers.field import FieldKind
 from raster_analysis.layers.geopackage import describe_geopackage, open_geopackage
+from raster_analysis.layers.summary import summarize
 
 COUNT = 400
 GENERATOR = np.random.default_rng(5)
@@ -166,3 +178,23 @@ def test_a_file_that_is_no_geopackage_is_refused_without_its_path(tmp_path: Path
 def test_a_layer_that_is_not_there_is_refused(handle: Handle) -> None:
     with pytest.raises(InputError, match="has no layer 3; it has 1"):
         count_features(handle, 3, FeatureQuery())
+
+
+def test_texts_in_a_column_of_numbers_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.gpkg"
+    wkb = shapely.to_wkb(SHAPES[:4])
+    pyogrio.raw.write(
+        path, wkb, [np.array([1.0, 2.0, 4.0, 8.0])], ["size"], geometry_type="Polygon", crs="EPSG:32633", driver="GPKG",
+        layer="mixed",
+    )  # fmt: skip
+    with closing(sqlite3.connect(path)) as connection, connection:
+        # Those of the spatial index call functions that only GDAL has.
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE mixed SET size = 'zzz' WHERE fid = 4")
+    kinds = get_args(StatisticKind)
+    summary = SummaryQuery(tuple(Statistic(kind, "size", kind) for kind in kinds))
+    found = summarize(Handle("features", str(path), "mixed", "GPKG", Stamp.of(path)), 0, FeatureQuery(), summary)
+    numbers = np.array([1.0, 2.0, 4.0])
+    wanted = [3, 7, 1, 4, numbers.mean(), numbers.std(ddof=1), numbers.var(ddof=1), 2, 2]
+    assert list(found.cells[0]) == pytest.approx(wanted)

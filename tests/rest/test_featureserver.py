@@ -46,6 +46,7 @@ FIRST = {
 """The first query of the strictest client, literally."""
 TRIANGLE = [[LEFT - 1, BOTTOM - 1], [LEFT - 1, BOTTOM + 8], [LEFT + 9, BOTTOM - 1], [LEFT - 1, BOTTOM - 1]]
 COUNTED = [{"statisticType": "count", "onStatisticField": "OBJECTID"}]
+MEDIAN = {"statisticType": "PERCENTILE_CONT", "onStatisticField": "Confidence"}
 BY_CLASS = {"groupByFieldsForStatistics": "Class", "outStatistics": COUNTED}
 LEGEND = Legend("Class", (LegendEntry(2, "roof", (200, 10, 20)), LegendEntry(1, "tree", (10, 120, 40))))
 """Colours of a model that knows nothing of cars."""
@@ -268,6 +269,32 @@ def test_figures_by_group_are_those_of_numpy(site: TestClient) -> None:
     assert len(few["features"]) == int(sum(np.unique(np.asarray(TABLE.columns["Class"]), return_counts=True)[1] > 816))
 
 
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 1])
+@pytest.mark.parametrize(("kind", "method"), [("PERCENTILE_CONT", "linear"), ("PERCENTILE_DISC", "inverted_cdf")])
+def test_percentiles_by_group_are_those_of_numpy(site: TestClient, share: float, kind: str, method: Any) -> None:
+    asked = {**MEDIAN, "statisticType": kind, "outStatisticFieldName": "up", "statisticParameters": {"value": share}}
+    down = {**asked, "outStatisticFieldName": "down", "statisticParameters": {"value": share, "orderBy": "DESC"}}
+    answer = ask(site, outStatistics=[asked, down], groupByFieldsForStatistics="Class", having="up >= 0")
+    classes, values = np.asarray(TABLE.columns["Class"]), np.asarray(TABLE.columns["Confidence"])
+    for row in (feature["attributes"] for feature in answer["features"]):
+        own = values[classes == row["Class"]]
+        assert row["up"] == pytest.approx(np.quantile(own, share, method=method))
+        assert row["down"] == pytest.approx(-np.quantile(-own, share, method=method))
+
+
+def test_a_percentile_of_whole_numbers_is_one_of_them(site: TestClient) -> None:
+    asked = {"statisticType": "percentile_disc", "onStatisticField": "OBJECTID", "outStatisticFieldName": "middle"}
+    answer = site.post(f"{SERVICE}/0/query", data={"f": "json", "outStatistics": json.dumps([asked])})
+    assert '"middle":1225}' in answer.text
+
+
+def test_figures_are_a_table_on_a_page(site: TestClient) -> None:
+    form = {"f": "html", "outStatistics": json.dumps(COUNTED), "groupByFieldsForStatistics": "Class"}
+    page = site.get(f"{SERVICE}/0/query", params=form).text
+    assert page.count("<tr>") == 4
+    assert "<td>car</td><td>817</td>" in page
+
+
 def test_different_values_come_once(site: TestClient) -> None:
     answer = ask(
         site, outFields="Class", returnDistinctValues="true", orderByFields="Class DESC", returnGeometry="false"
@@ -347,7 +374,10 @@ def test_people_get_pages(site: TestClient, path: str) -> None:
         ({"outStatistics": "[]"}, "give 1 to"),
         ({"outStatistics": [{"statisticType": "sum", "onStatisticField": "Class"}]}, "no numbers"),
         ({"outStatistics": [{**COUNTED[0], "outStatisticFieldName": 'x"; --'}]}, "cannot name"),
-        ({"outStatistics": [{"statisticType": "percentile_cont", "onStatisticField": "Class"}]}, "not supported"),
+        ({"outStatistics": [{"statisticType": "percentile_cont", "onStatisticField": "Class"}]}, "no numbers"),
+        ({"outStatistics": [{"statisticType": "mode", "onStatisticField": "Class"}]}, "not supported"),
+        ({"outStatistics": [{**MEDIAN, "statisticParameters": {"value": 2}}]}, "want a number from 0 to 1"),
+        ({"outStatistics": [{**MEDIAN, "statisticParameters": {"orderBy": "X"}}]}, "want ASC or DESC"),
         ({"distance": "-1", "geometry": BOX}, "not negative"),
         ({"distance": "1e300", "geometry": BOX}, "too long"),
         ({"f": "pbf"}, "not supported"),
