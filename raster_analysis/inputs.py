@@ -87,6 +87,18 @@ class Extent(_Composite):
         return self
 
 
+def _flatten_service(value: object) -> object:
+    """Return item and address of `{"serviceProperties", "itemProperties"}`, the form of outputs, at the top."""
+    if not isinstance(value, dict):
+        return value
+    service, item = value.get("serviceProperties"), value.get("itemProperties")
+    named = {
+        "url": service.get("serviceUrl") if isinstance(service, dict) else None,
+        "itemId": item.get("itemId") if isinstance(item, dict) else None,
+    }
+    return {**{name: text for name, text in named.items() if text}, **value}
+
+
 class DataReference(_Composite):
     """A thing named by item id, URL, path or upload; `item_id` wins over `url`, `url` over `uri`."""
 
@@ -96,6 +108,11 @@ class DataReference(_Composite):
     upload_ids: tuple[str, ...] = Field(default=(), alias="itemIds")
     """Files that were sent to the toolbox's uploads (contract 5.6)."""
     service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_a_service(cls, value: object) -> object:
+        return _flatten_service(value)
 
     @model_validator(mode="after")
     def _names_something(self) -> DataReference:
@@ -119,6 +136,7 @@ class FeatureReference(DataReference):
     @model_validator(mode="before")
     @classmethod
     def _take_a_collection(cls, value: object) -> object:
+        value = _flatten_service(value)
         if isinstance(value, dict) and value and not {"itemId", "url", "uri", "itemIds", "collection"} & value.keys():
             return {"collection": value}
         return value

@@ -21,6 +21,7 @@ from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
 from raster_analysis.layers.feature_parquet import read_parquet
 from raster_analysis.layers.field import Field, FieldKind, quote_name
+from raster_analysis.layers.geopackage import name_id
 from raster_analysis.layers.where import names_of, parse_where
 from raster_analysis.seams import FeatureTable
 
@@ -76,7 +77,9 @@ def _find_fids(handle: Handle, where: str) -> npt.NDArray[np.int64]:
         info = pyogrio.read_info(handle.path, layer=0)
     key = info["fid_column"]
     kinds = {name: _kind_of(str(dtype)) for name, dtype in zip(info["fields"], info["dtypes"], strict=True)}
-    fields = [Field(key, key, FieldKind.ID), *(Field(name, name, kind) for name, kind in kinds.items())]
+    # Clients know the id under the name that the layer's service gives it.
+    ids = [Field(name, key, FieldKind.ID) for name in (key, name_id(list(kinds)))]
+    fields = [*ids, *(Field(name, name, kind) for name, kind in kinds.items())]
     condition = parse_where(where, names_of(fields))
     query = f"SELECT {quote_name(key)} FROM {quote_name(info['layer_name'])} WHERE {condition.sql} ORDER BY 1"  # noqa: S608 - built of our own words and bound values
     try:

@@ -171,16 +171,21 @@ def _describe(connection: sqlite3.Connection, row: Sequence[Any]) -> Layer:
 
 def _read_fields(connection: sqlite3.Connection, table: str, geometry: str | None) -> tuple[Field, ...]:
     columns = connection.execute("SELECT name, upper(type), pk FROM pragma_table_info(?)", (table,)).fetchall()
-    taken = {name.casefold() for name, _, key in columns if not key}
-    free = next(name for name in (*_ID_NAMES, f"{_ID_NAMES[0]}_{len(columns)}") if name.casefold() not in taken)
     key = next((name for name, _, key in columns if key), "rowid")
-    found = [Field(free, key, FieldKind.ID)]
+    found = [Field(name_id([name for name, _, key in columns if not key]), key, FieldKind.ID)]
     for name, declared, is_key in columns:
         match = _TYPE.match(declared)
         kind = _KINDS.get(match[1]) if match else None
         if kind is not None and not is_key and name != geometry:
             found.append(Field(name, name, kind, int(match[2]) if match and match[2] else None))
     return tuple(found)
+
+
+def name_id(other_fields: Sequence[str]) -> str:
+    """Return what services call the id of a feature, whatever its column is called."""
+    taken = {name.casefold() for name in other_fields}
+    names = (*_ID_NAMES, f"{_ID_NAMES[0]}_{len(other_fields) + 1}")
+    return next(name for name in names if name.casefold() not in taken)
 
 
 def _count(connection: sqlite3.Connection, table: str) -> int:

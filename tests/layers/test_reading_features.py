@@ -83,6 +83,14 @@ def test_a_filter_chooses_features_by_a_where_clause(tmp_path: Path) -> None:
     assert len(OgrFeatures().read(handle, "small > 100").geometries) == 0
 
 
+def test_a_filter_knows_the_id_by_the_name_that_services_give_it(tmp_path: Path) -> None:
+    handle = source(save(tmp_path / "a.gpkg", frame()))
+    assert OgrFeatures().read(handle, "OBJECTID IN (1, 3)").ids.tolist() == [1, 3]
+    taken = source(save(tmp_path / "taken.gpkg", frame().assign(ObjectId=[7, 8, 9])))
+    assert OgrFeatures().read(taken, "OBJECTID = 8").ids.tolist() == [2]
+    assert OgrFeatures().read(taken, "FID = 3").ids.tolist() == [3]
+
+
 def test_a_filter_that_is_no_clause_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
     handle = source(save(tmp_path / "a.gpkg", frame()))
     for clause in ("1=1; DROP TABLE a", "nothing = 3", "small IN (SELECT 1)"):

@@ -40,6 +40,11 @@ def test_a_context_that_is_not_understood_is_not_ignored(text: str) -> None:
         ("/rasterStores/a/b.tif", DataReference(uri="/rasterStores/a/b.tif")),
         ('{"url": "https://h/x/ImageServer"}', DataReference(url="https://h/x/ImageServer")),
         ({"itemId": "0" * 32}, DataReference(item_id="0" * 32)),
+        (
+            {"serviceProperties": {"name": "n", "serviceUrl": "https://h/n"}, "itemProperties": {"itemId": "1"}},
+            DataReference(url="https://h/n", item_id="1"),
+        ),
+        ({"serviceProperties": {"serviceUrl": "https://h/n"}, "itemProperties": None}, DataReference(url="https://h/n")),
     ],
 )  # fmt: skip
 def test_a_cell_size_is_a_number_a_rule_or_a_dataset(value: object, read: object) -> None:
