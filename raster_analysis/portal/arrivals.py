@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 KEPT_MS = 24 * 3600 * 1000
 """How long an arrival stays after its last part or use (contract 10: a day)."""
 MOST_OPEN = 50
-"""Arrivals of one user at once (guess: a client sends a handful of files side by side)."""
+"""Arrivals of one user that are not done (guess: a client sends a handful of files side by side)."""
 LAST_PART = 10_000
 """As on other portals; clients cut files into 2000 parts at most (contract 4.1)."""
 
@@ -87,8 +87,8 @@ class Arrivals:
         with self._database.write() as connection:
             if connection.scalar(select(arrivals.c.id).where(arrivals.c.id == arrival_id)):
                 raise InputError(f"an upload with the id {arrival_id} has begun already")
-            count = select(func.count()).select_from(arrivals).where(arrivals.c.owner == owner.name)
-            if (connection.scalar(count) or 0) >= MOST_OPEN:
+            mine = (arrivals.c.owner == owner.name) & (arrivals.c.state != State.DONE.value)
+            if (connection.scalar(select(func.count()).select_from(arrivals).where(mine)) or 0) >= MOST_OPEN:
                 raise InputError(f"you have {MOST_OPEN} uploads that are not finished; finish or delete some of them")
             connection.execute(arrivals.insert().values({**values, "state": arrival.state.value}))
         return arrival
@@ -146,18 +146,27 @@ class Arrivals:
             self._settle(arrival_id, State.FAILED, str(error))
             shutil.rmtree(self._folder / arrival_id, ignore_errors=True)
             raise
+        except FileNotFoundError:
+            # Deleted while it was joined; else it is a fault of the server, as below.
+            if self._settle(arrival_id, State.OPEN):
+                raise
+            raise _missing() from None
         except BaseException:
             # Not the user's fault: the parts are good, and the commit may be tried again.
             self._settle(arrival_id, State.OPEN)
             raise
 
     def keep(self, arrival_id: str, source: Path) -> Arrival:
-        """Keep the whole file in place of the parts; the arrival is done."""
+        """Keep the whole file in place of the parts; the arrival is done. Raises AccessError when it was deleted."""
         with self._database.read() as connection:
-            row = connection.execute(select(arrivals).where(arrivals.c.id == arrival_id)).mappings().one()
+            row = connection.execute(select(arrivals).where(arrivals.c.id == arrival_id)).mappings().first()
+        if row is None:
+            raise _missing()
         arrival = replace(Arrival.of(row), state=State.DONE)
         files.place(source, self._whole(arrival))
-        self._settle(arrival_id, State.DONE)
+        if not self._settle(arrival_id, State.DONE):
+            shutil.rmtree(self._folder / arrival_id, ignore_errors=True)
+            raise _missing()
         for number in self.parts(arrival_id):
             self._part(arrival_id, number).unlink(missing_ok=True)
         return arrival
@@ -225,10 +234,12 @@ class Arrivals:
             connection.execute(row.values(state=State.JOINING.value))
         return arrival
 
-    def _settle(self, arrival_id: str, state: State, message: str = "") -> None:
+    def _settle(self, arrival_id: str, state: State, message: str = "") -> bool:
+        """Note where an arrival stands; return whether it is still there."""
         with self._database.write() as connection:
             row = update(arrivals).where(arrivals.c.id == arrival_id)
-            connection.execute(row.values(state=state.value, message=message, changed_ms=self._clock()))
+            done = connection.execute(row.values(state=state.value, message=message, changed_ms=self._clock()))
+        return done.rowcount > 0
 
     def _require_open(self, arrival: Arrival) -> None:
         if arrival.state is State.FAILED:
@@ -241,8 +252,12 @@ def _find(connection: Connection, arrival_id: str, user: User) -> Arrival:
     mine: ColumnElement[bool] = true() if user.is_administrator else arrivals.c.owner == user.name
     row = connection.execute(select(arrivals).where(arrivals.c.id == arrival_id, mine)).mappings().first()
     if row is None:
-        raise AccessError("Upload does not exist or is inaccessible.")
+        raise _missing()
     return Arrival.of(row)
+
+
+def _missing() -> AccessError:
+    return AccessError("Upload does not exist or is inaccessible.")
 
 
 def _without_gap(present: list[int], wanted: Collection[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Quotas: how many bytes the items and unfinished uploads of one user may have together.
+"""Quotas: how many bytes the items of one user, unfinished uploads and uploads for jobs may have together.
 
 Uploads are refused beyond it. A job does not begin when its user has nothing left, but what a job has made is
 published whatever it takes: hours of work are not lost for a few bytes. It counts from then on.
@@ -81,6 +81,7 @@ class Quota:
 
 def _size(folder: Path) -> int:
     try:
-        return sum(path.stat().st_size for path in folder.iterdir())
+        # Of one that is complete, the file lies a level deeper.
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except FileNotFoundError:  # removed meanwhile, or nothing has come yet
         return 0

@@ -144,6 +144,41 @@ def test_a_user_has_so_many_uploads_and_no_more(portal: Portal, alice: User, bob
     portal.arrivals.open(ID, bob, "file")
 
 
+def test_complete_uploads_do_not_count_as_unfinished(portal: Portal, alice: User) -> None:
+    for _ in range(MOST_OPEN + 1):
+        portal.input_uploads.store(alice, "scene.tif", io.BytesIO(b"pixels"))
+    assert portal.input_uploads.register(alice, "next.tif").state is State.OPEN
+
+
+def test_what_is_deleted_while_it_is_committed_is_gone(portal: Portal, alice: User, tmp_path: Path) -> None:
+    upload = portal.input_uploads.register(alice, "scene.tif")
+    send(portal, alice, 1, b"pixels", upload.id)
+    copy = tmp_path / "copy"
+    copy.write_bytes(b"pixels")
+
+    def delete_and_keep() -> None:
+        with portal.arrivals.join(upload.id, alice):
+            portal.arrivals.remove(upload.id, alice)
+            portal.arrivals.keep(upload.id, copy)
+
+    with pytest.raises(AccessError, match="Upload does not exist"):
+        delete_and_keep()
+    assert list((tmp_path / "data" / "arrivals").iterdir()) == []
+
+
+def test_parts_that_are_deleted_while_they_are_joined_are_no_fault_of_the_server(portal: Portal, alice: User) -> None:
+    upload = portal.input_uploads.register(alice, "scene.tif")
+    send(portal, alice, 1, b"pixels", upload.id)
+
+    def delete_and_read() -> None:
+        with portal.arrivals.join(upload.id, alice) as (_, path):
+            portal.arrivals.remove(upload.id, alice)
+            path.read_bytes()
+
+    with pytest.raises(AccessError, match="Upload does not exist"):
+        delete_and_read()
+
+
 def test_what_a_job_names_outlives_its_day(portal: Portal, alice: User, time: Callable[[], int]) -> None:
     for arrival_id in (ID, "i" + ID):
         portal.arrivals.open(arrival_id, alice, "file")

@@ -94,6 +94,15 @@ def test_parts_count_before_the_item_is_there_and_not_twice_after(portal: Portal
     assert used(portal) == 1000
 
 
+def test_uploads_for_jobs_count_when_they_are_complete(portal: Portal, ann: User) -> None:
+    upload = portal.input_uploads.store(ann, "scene.tif", io.BytesIO(bytes(600)))
+    assert used(portal) == 600
+    with pytest.raises(InputError, match="leaves 400"):
+        portal.input_uploads.store(ann, "scene.tif", io.BytesIO(bytes(600)))
+    portal.input_uploads.delete(upload.id, ann)
+    assert used(portal) == 0
+
+
 def test_of_many_uploads_at_once_only_those_with_room_stay(portal: Portal, add: Callable[..., str]) -> None:
     together = Barrier(6)
 
