@@ -81,6 +81,11 @@ def test_the_page_for_gdal_does_what_it_says(served: Results, environment: dict[
     play_shell(blocks, served.server.folder, environment)
 
 
+def test_the_page_of_the_ogc_api_does_what_it_says(served: Results, environment: dict[str, str]) -> None:
+    find_program("ogr2ogr")
+    play_shell(blocks_of(DOCS / "ogc.md", "sh", served), served.server.folder, environment)
+
+
 def test_the_page_for_qgis_does_what_it_says(served: Results, environment: dict[str, str]) -> None:
     find_program("qgis_process")
     python = Path("/usr/bin/python3")
