@@ -201,7 +201,7 @@ def test_files_that_a_crash_left_of_an_ended_job_are_removed_at_the_start(
     first = make_dispatcher()
     job = finished(first, submit(first, stage))
     first.close()
-    (folder(tmp_path, job) / "1").mkdir(parents=True)
+    (folder(tmp_path, job) / "1").mkdir(parents=True, exist_ok=True)  # where the end was quicker than the cleaning
     make_dispatcher()
     until(lambda: not folder(tmp_path, job).exists())
 
