@@ -110,7 +110,7 @@ def _abilities() -> Document:
         "useStandardizedQueries": True,
         "supportsStatistics": True,
         "supportsAdvancedQueries": True,
-        "supportsCoordinatesQuantization": False,
+        "supportsCoordinatesQuantization": True,
         "supportsCalculate": False,
         "supportsTruncate": False,
         "allowGeometryUpdates": False,

@@ -33,7 +33,7 @@ def read_geometry(text: str, kind: str) -> tuple[str, SpatialReference | None]:
         raise InputError(f"geometryType {kind[:40]!r} is not known; use esriGeometry{', esriGeometry'.join(_TYPES)}")
     if not text.strip().startswith("{"):
         return _from_commas(text, name), None
-    value = _object(text, "geometry")
+    value = read_object(text, "geometry")
     reader = next((read for key, read in _READERS.items() if key in value), None)
     if reader is None:
         raise InputError(f"geometry {text[:80]!r}: want an object with xmin, x, points, paths or rings")
@@ -47,7 +47,7 @@ def read_geometry(text: str, kind: str) -> tuple[str, SpatialReference | None]:
 def read_reference(value: Any, name: str) -> SpatialReference | None:
     """Return a spatial reference: a code, or an object with `wkid`, `latestWkid` or `wkt`; None for none."""
     if isinstance(value, str) and value.strip().startswith("{"):
-        value = _object(value, name)
+        value = read_object(value, name)
     if value in (None, "", {}):
         return None
     try:
@@ -59,7 +59,8 @@ def read_reference(value: Any, name: str) -> SpatialReference | None:
     return reference
 
 
-def _object(text: str, name: str) -> dict[str, Any]:
+def read_object(text: str, name: str) -> dict[str, Any]:
+    """Return a JSON object; `name` is the parameter that holds it. Raises InputError."""
     try:
         value = parse(text.encode())
     except (JsonFault, UnicodeEncodeError) as fault:

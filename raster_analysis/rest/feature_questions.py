@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import shapely
 from pydantic import JsonValue, TypeAdapter
 
 from raster_analysis.errors import InputError
@@ -25,6 +27,7 @@ from raster_analysis.layers.field import FieldKind
 from raster_analysis.layers.geopackage import Layer, describe_geopackage
 from raster_analysis.layers.legend import colors_of
 from raster_analysis.layers.palette import Color
+from raster_analysis.layers.reference import crs_of, project
 from raster_analysis.layers.summary import summarize
 from raster_analysis.question import Content
 from raster_analysis.rest.feature_request import FeatureRequest
@@ -36,9 +39,11 @@ from raster_analysis.rest.featureset import (
     ids_document,
     reference_document,
     statistics_document,
+    unique_ids_document,
     write_json,
 )
 from raster_analysis.rest.geojson import MEDIA_TYPE, collection_document
+from raster_analysis.rest.quantization import Steps
 
 MOST_CLASSES = 200
 """Classes that get a colour of their own."""
@@ -59,7 +64,7 @@ def answer_features(handle: Handle, arguments: dict[str, JsonValue]) -> Content:
     layer = find_layer(handle, request.layer)
     if request.wants == "features":
         return _features(handle, layer, request)
-    if request.wants == "ids" or request.query.ids is not None:
+    if request.wants in ("ids", "unique_ids") or request.query.ids is not None:
         return _ANSWERS[request.wants](handle, request)  # too large to keep
     # The file never changes, so that an answer that costs a look at every row is kept.
     return _kept(handle, request)
@@ -73,7 +78,23 @@ def _features(handle: Handle, layer: Layer, request: FeatureRequest) -> Content:
         rows = read_rows(handle, request.layer, replace(request.query, shapes=moved))
         return Content(collection_document(layer, rows, request.decimals), MEDIA_TYPE)
     rows = read_rows(handle, request.layer, request.query)
-    return Content(features_document(layer, rows, shapes.reference if shapes else None, request.decimals))
+    reference = (shapes.reference if shapes else None) or reference_of(layer)
+    steps = _steps(handle, request, reference) if layer.geometry_kind else None
+    return Content(features_document(layer, rows, reference, steps or request.decimals))
+
+
+def _steps(handle: Handle, request: FeatureRequest, reference: SpatialReference | None) -> Steps | None:
+    """Return the steps in which coordinates are written, counted from a corner of a client's extent or the layer's."""
+    wanted = request.quantization
+    if wanted is None:
+        return None
+    bounds, given = wanted.bounds, wanted.reference
+    if bounds is None:
+        bounds = measure_bounds(handle, request.layer, FeatureQuery(shapes=Shapes(reference)))
+    elif given and reference and crs_of(given) != crs_of(reference):
+        box = project(np.array([shapely.box(*bounds)], dtype=object), crs_of(given), crs_of(reference))[0]
+        bounds = box.bounds if box is not None else None
+    return Steps.within(bounds or (0.0, 0.0, 0.0, 0.0), wanted)
 
 
 @lru_cache(maxsize=256)
@@ -88,6 +109,11 @@ def _count(handle: Handle, request: FeatureRequest) -> Content:
 def _ids(handle: Handle, request: FeatureRequest) -> Content:
     found = find_feature_ids(handle, request.layer, request.query)
     return Content(ids_document(find_layer(handle, request.layer), found))
+
+
+def _unique_ids(handle: Handle, request: FeatureRequest) -> Content:
+    found = find_feature_ids(handle, request.layer, request.query)
+    return Content(unique_ids_document(find_layer(handle, request.layer), found))
 
 
 def _extent(handle: Handle, request: FeatureRequest) -> Content:
@@ -110,6 +136,7 @@ def _statistics(handle: Handle, request: FeatureRequest) -> Content:
 _ANSWERS: Mapping[str, Callable[[Handle, FeatureRequest], Content]] = {
     "count": _count,
     "ids": _ids,
+    "unique_ids": _unique_ids,
     "extent": _extent,
     "statistics": _statistics,
 }

@@ -20,6 +20,7 @@ from raster_analysis.layers.feature_query import (
     SummaryQuery,
 )
 from raster_analysis.rest.feature_geometry import read_geometry, read_reference
+from raster_analysis.rest.quantization import Quantization, read_quantization
 
 MAX_RECORDS = 2000
 MOST_IDS_GIVEN = 100_000
@@ -27,7 +28,7 @@ _MOST_NAMES = 200
 _FARTHEST_M = 1_000_000
 _LARGEST_OFFSET = 2**31
 
-Wanted = Literal["features", "count", "ids", "extent", "statistics"]
+Wanted = Literal["features", "count", "ids", "unique_ids", "extent", "statistics"]
 Words = Mapping[str, str]
 
 _RELATIONS = {
@@ -67,6 +68,8 @@ class FeatureRequest:
     """Of coordinates in the answer."""
     with_count: bool = False
     """Whether the count comes with the extent."""
+    quantization: Quantization | None = None
+    """How coarse coordinates are written; GeoJSON knows nothing of it."""
     format: Literal["json", "geojson"] = "json"
 
 
@@ -94,6 +97,7 @@ def read_request(words: Words, layer: int, *, geojson: bool = False) -> FeatureR
         summary=_summary(words) if wants == "statistics" else None,
         decimals=_whole(words, "geometryPrecision", None, most=15),
         with_count=is_true(words, "returnCountOnly"),
+        quantization=read_quantization(words.get("quantizationParameters", "")) if wants == "features" else None,
         format="geojson" if geojson else "json",
     )
 
@@ -111,12 +115,14 @@ def _wants(words: Words) -> Wanted:
         return "extent"
     if is_true(words, "returnCountOnly"):
         return "count"
+    if is_true(words, "returnUniqueIdsOnly"):
+        return "unique_ids"
     return "ids" if is_true(words, "returnIdsOnly") else "features"
 
 
 def _limit(words: Words, wants: Wanted) -> int | None:
     asked = _whole(words, "resultRecordCount", None, most=2**63)
-    if wants in ("ids", "count", "extent"):
+    if wants in ("ids", "unique_ids", "count", "extent"):
         return asked
     if words.get("objectIds", "").strip():
         # What a client names one by one it gets (contract 7.1): a shorter page would be lost without a word.

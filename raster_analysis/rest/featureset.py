@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from pydantic import JsonValue
 
 from raster_analysis.inputs import SpatialReference
 from raster_analysis.layers.feature_query import Rows
-from raster_analysis.layers.feature_reading import reference_of
 from raster_analysis.layers.field import Field, FieldKind
 from raster_analysis.layers.geopackage import GeometryKind, Layer
+from raster_analysis.rest.quantization import Steps
 
 FIELD_TYPES = {
     FieldKind.ID: "esriFieldTypeOID",
@@ -69,8 +70,10 @@ def reference_document(reference: SpatialReference | None) -> dict[str, JsonValu
     return {"wkid": code, "latestWkid": code} if code else {"wkt": reference.wkt}
 
 
-def features_document(layer: Layer, rows: Rows, reference: SpatialReference | None, decimals: int | None) -> bytes:
-    """Return a feature set; `reference` is the one that the shapes are in."""
+def features_document(
+    layer: Layer, rows: Rows, reference: SpatialReference | None, precision: Steps | int | None
+) -> bytes:
+    """Return a feature set; `reference` is the one that the shapes are in, `precision` None for all digits."""
     head: dict[str, Any] = {
         "objectIdFieldName": layer.id_field.name,
         "uniqueIdField": {"name": layer.id_field.name, "isSystemMaintained": True},
@@ -78,16 +81,18 @@ def features_document(layer: Layer, rows: Rows, reference: SpatialReference | No
     }
     if layer.geometry_kind is not None:
         head["geometryType"] = GEOMETRY_TYPES[layer.geometry_kind]
-        head["spatialReference"] = reference_document(reference or reference_of(layer))
+        head["spatialReference"] = reference_document(reference)
+    if isinstance(precision, Steps):
+        head["transform"] = precision.document
     head["fields"] = [field_document(field) for field in rows.fields]
     head["exceededTransferLimit"] = rows.more
     names = [field.name for field in rows.fields]
     features: list[dict[str, Any]] = [{"attributes": dict(zip(names, cells, strict=True))} for cells in rows.cells]
     if rows.shapes is not None and layer.geometry_kind is not None:
-        for feature, shape in zip(features, _geometries(rows.shapes, layer.geometry_kind, decimals), strict=True):
+        for feature, shape in zip(features, _geometries(rows.shapes, layer.geometry_kind, precision), strict=True):
             feature["geometry"] = shape
     if rows.centroids is not None:
-        for feature, shape in zip(features, _geometries(rows.centroids, "point", decimals), strict=True):
+        for feature, shape in zip(features, _geometries(rows.centroids, "point", precision), strict=True):
             feature["centroid"] = shape
     return write_json({**head, "features": features})
 
@@ -103,6 +108,11 @@ def statistics_document(rows: Rows) -> bytes:
             "features": [{"attributes": dict(zip(names, cells, strict=True))} for cells in rows.cells],
         }
     )
+
+
+def unique_ids_document(layer: Layer, ids: Sequence[int]) -> bytes:
+    """Return ids as clients read them that know of keys of several fields."""
+    return write_json({"uniqueIdFieldNames": [layer.id_field.name], "uniqueIds": list(ids)})
 
 
 def ids_document(layer: Layer, ids: Sequence[int]) -> bytes:
@@ -130,27 +140,38 @@ def rounded(shapes: Shapes, decimals: int | None) -> Shapes:
     return np.asarray(shapely.transform(shapes, lambda points: np.round(points, decimals)), dtype=object)
 
 
-def _geometries(shapes: Shapes, kind: GeometryKind, decimals: int | None) -> list[dict[str, Any] | None]:
-    shapes = rounded(shapes, decimals)
+def _geometries(shapes: Shapes, kind: GeometryKind, precision: Steps | int | None) -> list[dict[str, Any] | None]:
+    steps = precision if isinstance(precision, Steps) else None
+    shapes = rounded(shapes, None if isinstance(precision, Steps) else precision)
     if kind == "point":
-        return [None if shape is None else {"x": shape.x, "y": shape.y} for shape in shapes]
+        return [_point(shape, steps) for shape in shapes]
     found: list[dict[str, Any] | None] = [None if shape is None else {_PARTS[kind]: []} for shape in shapes]
     parts, owners = _parts(shapes, kind)
     points, places = shapely.get_coordinates(parts, return_index=True)
     ends = np.cumsum(np.bincount(places, minlength=len(parts)))
-    rows, start = points.tolist(), 0
+    start = 0
     for owner, end in zip(owners.tolist(), ends.tolist(), strict=True):
         feature = found[owner]
         if feature is not None:
-            feature[_PARTS[kind]].append(rows[start:end])
+            row = steps.part(points[start:end], kind) if steps else points[start:end].tolist()
+            feature[_PARTS[kind]] += [row] if row else []
         start = end
     if kind == "multipoint":
-        return [None if each is None else {"points": [row[0] for row in each["points"]]} for each in found]
+        return [None if each is None else {"points": [*chain(*each["points"])]} for each in found]
     return found
 
 
+def _point(shape: Any, steps: Steps | None) -> dict[str, Any] | None:
+    if shape is None:
+        return None
+    x, y = steps.count(np.array([[shape.x, shape.y]]))[0].tolist() if steps else (shape.x, shape.y)
+    return {"x": x, "y": y}
+
+
 def _parts(shapes: Shapes, kind: GeometryKind) -> tuple[Shapes, npt.NDArray[np.intp]]:
-    """Return rings, lines or points, and the place of the shape that each belongs to."""
+    """Return rings, lines or sets of points, and the place of the shape that each belongs to."""
+    if kind == "multipoint":
+        return shapes, np.arange(len(shapes))
     if kind != "polygon":
         parts, owners = shapely.get_parts(shapes, return_index=True)
     else:

@@ -248,6 +248,55 @@ def test_geojson_is_in_longitude_and_latitude_with_shells_anticlockwise(site: Te
     assert shape.centroid.x == pytest.approx(15, abs=1e-3)
 
 
+def unpack(rings: list[list[list[int]]], transform: dict[str, Any]) -> shapely.Polygon:
+    """Return the shape of a quantized geometry, as clients unpack it."""
+    sign = -1 if transform["originPosition"] == "upperLeft" else 1
+    scale, origin = np.array(transform["scale"]) * (1, sign), np.array(transform["translate"])
+    shell, *holes = (np.cumsum(ring, axis=0) * scale + origin for ring in rings)
+    return shapely.Polygon(shell, holes)
+
+
+@pytest.mark.parametrize("origin", ["upperLeft", "lowerLeft"])
+@pytest.mark.parametrize("extent", [
+    None,
+    {"xmin": LEFT - 50, "ymin": BOTTOM, "xmax": LEFT, "ymax": BOTTOM + 999.5},
+    {"xmin": 14.99, "ymin": 45, "xmax": 15.1, "ymax": 45.5, "spatialReference": {"wkid": 4326}},
+])  # fmt: skip
+def test_coarse_coordinates_unpack_to_the_shapes_within_half_a_step(
+    site: TestClient, origin: str, extent: dict[str, Any] | None
+) -> None:
+    coarse = {"mode": "view", "originPosition": origin, "tolerance": 0.2, **({"extent": extent} if extent else {})}
+    answer = ask(site, quantizationParameters=coarse, returnCentroid="true")
+    transform = answer["transform"]
+    assert (transform["originPosition"], transform["scale"]) == (origin, [0.2, 0.2])
+    assert len(answer["features"]) == 2000
+    for feature, shape in zip(answer["features"], TABLE.geometries, strict=False):
+        rings = feature["geometry"]["rings"]
+        assert all(isinstance(number, int) for ring in rings for place in ring for number in place)
+        assert unpack(rings, transform).hausdorff_distance(shape) < 0.1 * 2**0.5 + 1e-6
+        assert {type(number) for number in feature["centroid"].values()} == {int}
+
+
+def test_what_lies_within_a_step_has_no_rings_and_full_detail_is_for_editors(site: TestClient) -> None:
+    coarse = ask(site, objectIds="1", quantizationParameters={"tolerance": 1000})
+    assert coarse["features"][0]["geometry"] == {"rings": []}
+    full = ask(site, objectIds="1", quantizationParameters={"mode": "edit", "tolerance": 1000})
+    assert full == ask(site, objectIds="1")
+    assert "transform" not in full
+
+
+def test_coarse_steps_are_in_the_reference_that_is_asked_for(site: TestClient) -> None:
+    coarse = {"tolerance": 1, "extent": {"xmin": 0, "ymin": 0, "xmax": 1e7, "ymax": 1e7}}
+    answer = ask(site, objectIds="1", outSR="3857", quantizationParameters=coarse)
+    assert answer["transform"]["translate"] == [0, 1e7]
+    assert answer["features"][0]["geometry"]["rings"][0][0][0] == pytest.approx(1_669_795, abs=20)
+
+
+def test_ids_come_by_either_name(site: TestClient) -> None:
+    answer = ask(site, where="OBJECTID < 4", returnUniqueIdsOnly="true")
+    assert answer == {"uniqueIdFieldNames": ["OBJECTID"], "uniqueIds": [1, 2, 3]}
+
+
 def test_figures_by_group_are_those_of_numpy(site: TestClient) -> None:
     kinds = ["count", "sum", "min", "max", "avg", "stddev", "var"]
     wanted = [
@@ -379,6 +428,11 @@ def test_people_get_pages(site: TestClient, path: str) -> None:
         ({"outStatistics": [{**MEDIAN, "statisticParameters": {"value": 2}}]}, "want a number from 0 to 1"),
         ({"outStatistics": [{**MEDIAN, "statisticParameters": {"orderBy": "X"}}]}, "want ASC or DESC"),
         ({"distance": "-1", "geometry": BOX}, "not negative"),
+        ({"quantizationParameters": "[]"}, "no JSON object"),
+        ({"quantizationParameters": {"mode": "x"}}, "want mode view or edit"),
+        ({"quantizationParameters": {"tolerance": 0}}, "tolerance 0: want"),
+        ({"quantizationParameters": {"tolerance": "1"}}, "want a number"),
+        ({"quantizationParameters": {"extent": {"xmin": 1}}}, "extent.ymin"),
         ({"distance": "1e300", "geometry": BOX}, "too long"),
         ({"f": "pbf"}, "not supported"),
     ],
