@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 
 from raster_analysis.grid import Window
 from raster_analysis.rasters.band_writer import BandedRaster, Part, write_bands
-from raster_analysis.rasters.dataset import open_raster
+from raster_analysis.rasters.dataset import open_raster, usable_nodata
 from raster_analysis.rasters.reader import GdalReader
 from raster_analysis.rasters.warp import KEPT_BYTES
 from raster_analysis.seams import RasterReader, RasterView
@@ -69,7 +69,7 @@ def _read_original(view: RasterView) -> _Original:
             descriptions=tuple(dataset.descriptions[band] for band in leaf.bands),
             colors=tuple(dataset.colorinterp[band] for band in leaf.bands),
             colormap=_colormap(dataset) if len(leaf.bands) == 1 else {},
-            nodata=dataset.nodata if _usable(dataset.nodata, view.dtype) else None,
+            nodata=usable_nodata(dataset.nodata, view.dtype),
             alpha=ColorInterp.alpha in dataset.colorinterp,
             masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         )
@@ -79,14 +79,6 @@ def _colormap(dataset: DatasetReader) -> dict[int, tuple[int, int, int, int]]:
     if dataset.colorinterp[0] is not ColorInterp.palette or dataset.dtypes[0] not in ("uint8", "uint16"):
         return {}
     return dict(dataset.colormap(1))
-
-
-def _usable(nodata: float | None, dtype: str) -> bool:
-    kind = np.dtype(dtype)
-    if nodata is None or kind.kind == "f":
-        return nodata is not None
-    bounds = np.iinfo(kind)
-    return bool(np.isfinite(nodata)) and nodata == int(nodata) and bounds.min <= nodata <= bounds.max
 
 
 def _parts(view: RasterView, raster: BandedRaster, step: Callable[[float], None], *, alpha: bool) -> Iterator[Part]:

@@ -85,7 +85,7 @@ def describe_raster(handle: Handle, dataset: DatasetReader) -> RasterInfo:
         grid=grid,
         band_count=dataset.count,
         dtype=dtype,
-        nodata=_usable_nodata(dataset.nodata, dtype),
+        nodata=usable_nodata(dataset.nodata, dtype),
         band_names=name_bands(dataset.descriptions, colors),
         alpha_band=colors.index("alpha") if "alpha" in colors else None,
         value_range=find_value_range(dataset, dtype),
@@ -138,7 +138,7 @@ def _widest_type(dataset: DatasetReader) -> str:
     return np.result_type(*(np.dtype(name) for name in dataset.dtypes)).name
 
 
-def _usable_nodata(nodata: float | None, dtype: str) -> float | None:
+def usable_nodata(nodata: float | None, dtype: str) -> float | None:
     """Return nodata when a pixel of that type can have the value; None otherwise, as no pixel can match."""
     kind = np.dtype(dtype)
     if nodata is None or kind.kind == "f":

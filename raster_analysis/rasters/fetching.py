@@ -26,7 +26,7 @@ from raster_analysis.errors import BudgetError, NoOverlap, RasterError
 from raster_analysis.grid import Grid, Window
 from raster_analysis.handle import Handle, Stamp
 from raster_analysis.inputs import ProcessingContext
-from raster_analysis.rasters.dataset import open_raster, read_errors
+from raster_analysis.rasters.dataset import open_raster, read_errors, usable_nodata
 from raster_analysis.rasters.gdal_log import gdal_errors_raise
 from raster_analysis.rasters.image_service import ImageService, read_service, refuse_error
 from raster_analysis.rasters.pinned_http import PATIENCE, Patience, PinnedClient
@@ -178,15 +178,21 @@ def _coarseness(context: ProcessingContext, grid: Grid) -> float:
 
 
 def _assemble(path: Path, service: ImageService, window: Window, folder: Path) -> None:
-    """Write the blocks into one GeoTIFF, whose last band says which pixels are valid."""
+    """Write the blocks into one GeoTIFF, whose mask says which pixels are valid."""
     unfinished = path.with_suffix(".part")
-    with disk_errors(path), gdal_errors_raise(path.name), _created(unfinished, service, window) as sink:
-        for block in service.blocks(window):
+    # Not a band of alpha: a copy of the raster would have it, and of floating point GDAL takes none for a mask.
+    inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
+    blocks = list(service.blocks(window))
+    with _opened(folder / _block_name(blocks[0]), path.name) as first:
+        nodata = usable_nodata(first.nodata, service.dtype) if first.dtypes[0] == service.dtype else None
+    with disk_errors(path), gdal_errors_raise(path.name), inside, _created(unfinished, service, window, nodata) as sink:
+        for block in blocks:
             with _opened(folder / _block_name(block), path.name) as source:
                 data, valid = _pixels(source, service)
             at = block.shift(-window.row, -window.col)
             place = RasterioWindow(at.col, at.row, at.width, at.height)
-            sink.write(np.concatenate([data, valid[np.newaxis].astype(service.dtype)]), window=place)
+            sink.write(data, window=place)
+            sink.write_mask(valid, window=place)
     unfinished.replace(path)
 
 
@@ -205,15 +211,15 @@ def _write_cell(path: Path, service: ImageService) -> None:
 
 
 @contextmanager
-def _created(path: Path, service: ImageService, window: Window) -> Iterator[DatasetWriter]:
+def _created(path: Path, service: ImageService, window: Window, nodata: float | None = None) -> Iterator[DatasetWriter]:
     grid, count = service.grid.crop(window), service.band_count
     with rasterio.open(
-        path, "w", driver="GTiff", width=grid.width, height=grid.height, count=count + 1, dtype=service.dtype,
+        path, "w", driver="GTiff", width=grid.width, height=grid.height, count=count, dtype=service.dtype,
         crs=CRS.from_wkt(grid.crs), transform=grid.transform, tiled=True, blockxsize=256, blockysize=256,
-        interleave="pixel" if count <= 4 else "band", BIGTIFF="IF_SAFER",
+        interleave="pixel" if count <= 4 else "band", BIGTIFF="IF_SAFER", nodata=nodata,
     ) as sink:  # fmt: skip
         rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        sink.colorinterp = [*(rgb if count == 3 else [ColorInterp.undefined] * count), ColorInterp.alpha]
+        sink.colorinterp = rgb if count == 3 else [ColorInterp.undefined] * count
         for index, name in enumerate(service.band_names):
             sink.set_band_description(index + 1, name[:100])
         for index, (low, high) in enumerate(service.ranges):

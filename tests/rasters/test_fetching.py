@@ -38,6 +38,7 @@ from raster_analysis.inputs import ProcessingContext
 from raster_analysis.rasters import fetching
 from raster_analysis.rasters.fetching import ImageServices
 from raster_analysis.rasters.pinned_http import Patience
+from raster_analysis.rasters.resolver import resolve_raster
 from raster_analysis.rasters.service_hosts import ServiceHosts
 from raster_analysis.rasters.source import GdalRasters
 from raster_analysis.seams import Wanted
@@ -100,6 +101,19 @@ def test_a_service_becomes_a_local_raster_pixel_by_pixel(fetch: Fetch, server: I
     assert len(exports) == 3 * 3
     assert all(int(query["size"].split(",")[0]) <= 40 and int(query["size"].split(",")[1]) <= 30 for query in exports)
     assert {query["format"] for query in exports} == {"tiff"}
+
+
+def test_nodata_of_one_band_and_the_number_of_bands_are_those_of_the_file(
+    fetch: Fetch, server: ImageServer, pixels: np.ndarray
+) -> None:
+    with rasterio.open(server.path, "r+") as scene:
+        pixels[0, 40:45, 50:55] = 65_535
+        scene.write(pixels)
+    local, remote = resolve_raster(str(server.path)), fetch()
+    for given, fetched in zip(read(local), read(remote), strict=True):
+        np.testing.assert_array_equal(given, fetched)
+    with rasterio.open(remote.path) as copy:
+        assert (copy.count, copy.nodata) == (2, 65_535)
 
 
 def test_only_the_extent_and_what_tiles_look_at_around_it_is_fetched(
