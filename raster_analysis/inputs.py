@@ -19,11 +19,16 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    field_validator,
     model_validator,
 )
 
 _ITEM_ID = re.compile(r"[0-9a-f]{32}")
 _LAYER_TEXT = re.compile(r'^<\w+ url:"([^"]+)">$')
+_FILES_IN_WKT = re.compile(r"PARAMETERFILE|GRIDS|\+\s*(?:file|grid|model|init)\s*=", re.IGNORECASE)
+"""PROJ opens whatever file a reference names as its shifts: paths of the server are nobody's to write."""
+_NO_GRIDS = "+nadgrids=@null"
+"""What Web Mercator has in many texts; it names no file."""
 
 
 def parse_composite(value: object) -> object:
@@ -59,6 +64,13 @@ class SpatialReference(_Composite):
     wkid: int | None = None
     latest_wkid: int | None = Field(default=None, alias="latestWkid")
     wkt: str | None = None
+
+    @field_validator("wkt")
+    @classmethod
+    def _names_no_file(cls, value: str | None) -> str | None:
+        if value is not None and _FILES_IN_WKT.search(value.replace(_NO_GRIDS, "")):
+            raise ValueError("the wkt names files of grids; give a code, or a wkt without them")
+        return value
 
     @model_validator(mode="before")
     @classmethod

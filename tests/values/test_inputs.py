@@ -138,3 +138,23 @@ def test_an_output_is_named_in_any_of_the_ways_of_clients(value: Any, name: str,
 def test_a_reference_names_something(value: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(RasterInput).validate_python(value)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        'METHOD["NTv2",ID["EPSG",9615]],PARAMETERFILE["Latitude and longitude difference file","/etc/passwd"]',
+        'EXTENSION["PROJ4_GRIDS","/etc/passwd"]',
+        'extension["PROJ4","+proj=longlat +nadgrids=/etc/passwd +no_defs"]',
+        'METHOD["PROJ-based operation method: +proj=defmodel +model=/etc/passwd"]',
+    ],
+)
+def test_a_wkt_that_names_a_file_is_refused(inner: str) -> None:
+    with pytest.raises(ValidationError, match="names files of grids"):
+        SpatialReference.model_validate({"wkt": f'GEOGCS["x",{inner}]'})
+
+
+def test_web_mercator_may_be_written_out() -> None:
+    wkt = 'PROJCS["WGS 84 / Pseudo-Mercator",EXTENSION["PROJ4","+proj=merc +nadgrids=@null +wktext +no_defs"]]'
+
+    assert SpatialReference.model_validate({"wkt": wkt}).wkt == wkt
