@@ -43,6 +43,8 @@ class NetworkInput(_Part):
     """The tensor a network takes. Values are fed as `(pixel * scale - mean) / std`, per band."""
 
     name: str | None = None
+    names: tuple[str, str] | None = None
+    """Of a network that takes two dates apart: the tensor of the earlier, then that of the later."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     data_type: Literal["float32", "uint8"] = "float32"
     scale: float | None = None

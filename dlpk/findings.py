@@ -86,6 +86,7 @@ CODES: dict[str, str] = {
     "runtime.arcgis_learn": "The weights can only be read by arcgis.learn.",
     "runtime.unsupported": "No runtime here can run this kind of model file.",
     "runtime.decoder": "The package does not say how to read the network's output.",
+    "runtime.inputs": "The network's inputs are neither one tensor nor two dates, or are not those that are named.",
     "runtime.architecture": "The package does not say which network the weights belong to.",
     "package.unused": "A big file is named by nothing in the definition.",
 }

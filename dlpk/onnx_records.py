@@ -22,6 +22,8 @@ class OnnxFacts:
     """Version of the default operator set, 0 when none is named."""
     external_files: tuple[str, ...]
     """Files beside the model that its initializers lie in."""
+    inputs: tuple[str, ...] = ()
+    """The tensors that the network is given, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,10 @@ def read_onnx(file: BinaryIO) -> OnnxFacts | None:
     opset = next((number for domain, number in opsets if domain in {"", "ai.onnx"}), 0)
     try:
         external = tuple(sorted(set(_external_files(file, graphs[0]))))
+        inputs = tuple(_inputs(file, graphs[0]))
     except ValueError:
         return None
-    return OnnxFacts(version, opset, external)
+    return OnnxFacts(version, opset, external, inputs)
 
 
 def _fields(file: BinaryIO, start: int, end: int) -> Iterator[_Field]:
@@ -118,6 +121,20 @@ def _external_files(file: BinaryIO, graph: _Field) -> Iterator[str]:
                 pair = {part.number: _text(file, part) for part in _fields(file, entry.value, entry.end)}
                 if pair.get(1) == "location":
                     yield pair.get(2, "")
+
+
+def _inputs(file: BinaryIO, graph: _Field) -> Iterator[str]:
+    fields = [field for field in _fields(file, graph.value, graph.end) if field.wire == 2]
+    # GraphProto.input is field 11; old files list initializers there too, whose name is field 8 (ValueInfoProto's: 1).
+    weights = {name for field in fields if field.number == 5 for name in _texts(file, field, 8)}
+    for field in fields:
+        if field.number == 11:
+            yield from (name for name in _texts(file, field, 1) if name not in weights)
+
+
+def _texts(file: BinaryIO, message: _Field, number: int) -> Iterator[str]:
+    parts = _fields(file, message.value, message.end)
+    return (_text(file, part) for part in parts if part.number == number)
 
 
 def _text(file: BinaryIO, field: _Field) -> str:

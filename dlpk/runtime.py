@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from dlpk.contents import BUILT_IN, Contents
 from dlpk.definition import DETECTION_TYPES, PIXEL_TYPES, Definition, ModelType
-from dlpk.extension import EXTENSION_KEY, Decoder
+from dlpk.extension import EXTENSION_KEY, Decoder, NetworkInput
 from dlpk.findings import Finding, error, warning
 from dlpk.names import fault_of_name, normalize_reference
 from dlpk.weights import Weights, WeightsKind
@@ -85,6 +85,7 @@ def _check_native(definition: Definition, weights: Weights, where: str) -> Itera
         return
     yield from _check_architecture(definition, weights, where)
     yield from _check_decoder(definition, where)
+    yield from _check_inputs(definition, weights, where)
 
 
 def _check_architecture(definition: Definition, weights: Weights, where: str) -> Iterator[Finding]:
@@ -115,6 +116,27 @@ def _check_decoder(definition: Definition, where: str) -> Iterator[Finding]:
         yield error("runtime.decoder", where, f"the decoder {output.decoder} does not fit the type {kind}.")
     elif output is not None and kind in PIXEL_TYPES and output.box_units == "normalized":
         yield warning("runtime.decoder", where, "BoxUnits means nothing for a model that classifies pixels.")
+
+
+def _check_inputs(definition: Definition, weights: Weights, where: str) -> Iterator[Finding]:
+    """One tensor takes the bands, or two take those of the earlier and of the later date."""
+    declared = definition.extension.input if definition.extension else NetworkInput()
+    wanted = declared.names or ((declared.name,) if declared.name else ())
+    key = f"{EXTENSION_KEY}.Input"
+    if declared.names and (declared.name or declared.names[0] == declared.names[1]):
+        message = "Names are two different tensors, those of the earlier and of the later date, and stand without Name."
+        yield error("runtime.inputs", where, message, f"Write {key}.Names for two dates, {key}.Name for one tensor.")
+        return
+    count = len(weights.inputs) or len(wanted)
+    if weights.inputs and (missing := [name for name in wanted if name not in weights.inputs]):
+        listed = ", ".join(map(repr, weights.inputs))
+        yield error("runtime.inputs", where, f"the network has no input {missing[0][:100]!a}; it has {listed}.")
+    elif count > 2 or (count == 2 and (definition.model_type not in PIXEL_TYPES or len(wanted) == 1)):
+        message = f"the network has {count} inputs; one is fed, or two of a model that finds changes in pixels."
+        yield error("runtime.inputs", where, message, f"Name both dates in {key}.Names, or export it with one input.")
+    elif count == 2 and len(definition.extract_bands or ()) % 2:
+        message = f"ExtractBands names {len(definition.extract_bands or ())} bands, which cannot be two dates."
+        yield error("runtime.inputs", where, message, "Name the bands of the earlier date, then those of the later.")
 
 
 def _unsupported(definition: Definition, weights: Weights, where: str) -> Finding:

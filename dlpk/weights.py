@@ -54,6 +54,8 @@ class Weights:
     """Why the file is damaged or a lie."""
     external_files: tuple[str, ...] = ()
     """For ONNX: files beside it that its tensors lie in, as it names them."""
+    inputs: tuple[str, ...] = ()
+    """For ONNX: the tensors that it is given, in order."""
 
     @property
     def holds_module(self) -> bool:
@@ -119,7 +121,7 @@ def is_native_code(name: str) -> bool:
 def _identify_onnx(file: BinaryIO, name: str) -> Weights | None:
     facts = read_onnx(file)
     if facts is not None:
-        return Weights(WeightsKind.ONNX, external_files=facts.external_files)
+        return Weights(WeightsKind.ONNX, external_files=facts.external_files, inputs=facts.inputs)
     if name.lower().endswith(".onnx"):
         return Weights(WeightsKind.ONNX, faults=("its records do not form a complete ONNX model",))
     return None

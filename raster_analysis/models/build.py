@@ -9,7 +9,7 @@ from raster_analysis.model_info import Engine, ModelInfo, Task
 from raster_analysis.models.choose import Choice, Subject, choose_precision, choose_runtime
 from raster_analysis.models.declared import is_torchvision_detector
 from raster_analysis.models.detector import DetectorModel
-from raster_analysis.models.info import declared_input, read_input, read_tensors
+from raster_analysis.models.info import choose_halves, declared_input, read_input, read_tensors
 from raster_analysis.models.machine import Machine, load_runtime, look_at_machine
 from raster_analysis.models.network import Network, NetworkPlan, NotConvertible
 from raster_analysis.models.package import FileKind, OpenPackage
@@ -42,7 +42,8 @@ def build_model(package: OpenPackage, info: ModelInfo, engine: Engine) -> Loaded
 
 def make_plan(package: OpenPackage, info: ModelInfo, engine: Engine, *, fills_batches: bool) -> NetworkPlan:
     """Return how the network is to be set up; `fills_batches` when its runtime wants one shape only."""
-    entry, declared = read_input(package.definition, read_tensors(package)), declared_input(package.definition)
+    tensors = read_tensors(package)
+    entry, declared = read_input(package.definition, tensors), declared_input(package.definition)
     return NetworkPlan(
         normalisation=choose_normalisation(package.definition, info.bands),
         bands=len(info.bands),
@@ -57,6 +58,7 @@ def make_plan(package: OpenPackage, info: ModelInfo, engine: Engine, *, fills_ba
         device=engine.device,
         precision=engine.precision,
         threads=engine.threads,
+        halves=choose_halves(package.definition, tensors),
     )
 
 

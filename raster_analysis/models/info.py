@@ -54,7 +54,7 @@ def describe_package(package: OpenPackage) -> ModelInfo:
     tensors = read_tensors(package)
     entry = read_input(definition, tensors)
     faults: list[str] = []
-    bands = _collect(faults, _bands, definition, entry) or (0,)
+    bands = _collect(faults, _bands, definition, entry, len(tensors.inputs)) or (0,)
     rows, cols = _collect(faults, _tile, definition, entry) or (1, 1)
     values, rule = _collect(faults, _values, package, tensors) or ((), "")
     # Statistics are picked by band, so bands that are wrong would only be reported twice.
@@ -78,8 +78,20 @@ def read_input(definition: Definition, tensors: Tensors) -> NetworkInputFacts:
     """Return what is known of the tensor that takes tiles; raises ModelError when no tile fits it."""
     if not tensors.inputs:
         return NetworkInputFacts()
+    facts = [_read_one(definition, entry) for entry in _find_inputs(definition, tensors.inputs)]
+    if len(facts) == 1:
+        return facts[0]
+    first, second = facts
+    if first != second or first.rank != 4:
+        raise ModelError(
+            f"the inputs {' and '.join(repr(entry.name) for entry in tensors.inputs)} of the network differ in shape; "
+            "two dates need tensors of one shape (n, bands, rows, cols)"
+        )
+    return replace(first, bands=first.bands and 2 * first.bands)
+
+
+def _read_one(definition: Definition, entry: Tensor) -> NetworkInputFacts:
     declared = declared_input(definition)
-    entry = _find_input(declared.name, tensors.inputs)
     if entry.data_type not in ("float32", "float16", "float64", "uint8"):
         raise ModelError(f"input {entry.name!r} of the network takes {entry.data_type}; float or uint8 is needed")
     if (entry.data_type == "uint8") != (declared.data_type == "uint8"):
@@ -99,12 +111,31 @@ def declared_input(definition: Definition) -> NetworkInput:
     return definition.extension.input if definition.extension else NetworkInput()
 
 
-def _find_input(name: str | None, inputs: tuple[Tensor, ...]) -> Tensor:
-    if len(inputs) > 1:
-        raise ModelError(f"the network has {len(inputs)} inputs ({', '.join(t.name for t in inputs)}); one is needed")
-    if name not in (None, inputs[0].name):
-        raise ModelError(f"the network has no input {name!r}; its input is {inputs[0].name!r}")
-    return inputs[0]
+def choose_halves(definition: Definition, tensors: Tensors) -> tuple[int, ...]:
+    """Return which half of the bands each input takes where a network takes two dates apart, else nothing."""
+    if len(tensors.inputs) < 2:
+        return ()
+    dates = [entry.name for entry in _find_inputs(definition, tensors.inputs)]
+    return tuple(dates.index(entry.name) for entry in tensors.inputs)
+
+
+def _find_inputs(definition: Definition, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the tensor that takes the tiles, or those of the earlier and the later date, in this order."""
+    declared = declared_input(definition)
+    wanted = declared.names or ((declared.name,) if declared.name else ())
+    known = {entry.name: entry for entry in inputs}
+    listed = ", ".join(map(repr, known))
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise ModelError(f"the network has no input {missing[0]!r}; it has {listed}")
+    if len(inputs) > 2 or (len(inputs) == 2 and (_task(definition) is not Task.PIXELS or len(wanted) == 1)):
+        raise ModelError(
+            f"the network has {len(inputs)} inputs ({listed}); one is needed, or two of a model that finds changes, "
+            "which RasterAnalysis.Input.Names names in the order of the dates"
+        )
+    if declared.names and len(inputs) == 1:
+        raise ModelError(f"RasterAnalysis.Input.Names names two inputs and the network has one, {listed}")
+    return tuple(known[name] for name in wanted) or inputs
 
 
 def _axes(shape: Shape, layout: str) -> NetworkInputFacts:
@@ -131,12 +162,14 @@ def _collect(faults: list[str], find: Callable[P, T], *args: P.args, **kwargs: P
         return None
 
 
-def _bands(definition: Definition, entry: NetworkInputFacts) -> tuple[int | str, ...]:
+def _bands(definition: Definition, entry: NetworkInputFacts, inputs: int) -> tuple[int | str, ...]:
     bands = definition.extract_bands or tuple(range(entry.bands or 0))
     if not bands:
         raise ModelError("the definition has no ExtractBands and the network does not tell how many bands it takes")
     if entry.bands not in (None, len(bands)):
         raise ModelError(f"the network takes {entry.bands} bands and ExtractBands names {len(bands)}: {[*bands]}")
+    if inputs == 2 and len(bands) % 2:
+        raise ModelError(f"ExtractBands {[*bands]} of {len(bands)} bands cannot be two dates; name those of both")
     return bands
 
 

@@ -43,6 +43,8 @@ class NetworkPlan:
     device: str
     precision: str
     threads: int
+    halves: tuple[int, ...] = ()
+    """Of a network that takes two dates apart: which half of the bands each input takes, in the network's order."""
 
     @property
     def tile_shape(self) -> tuple[int, int, int, int]:

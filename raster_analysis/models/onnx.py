@@ -31,10 +31,11 @@ class OnnxNetwork:
     def __init__(self, path: Path, plan: NetworkPlan) -> None:
         self.plan = plan
         self._session = _open_session(path, plan)
-        self._input = plan.input_name or self._session.get_inputs()[0].name
-        kind = next(i.type for i in self._session.get_inputs() if i.name == self._input)
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        name = plan.input_name or self._inputs[0]
+        kind = next(i.type for i in self._session.get_inputs() if i.name == name)
         if not plan.takes_bytes and kind not in _FLOAT_TYPES:
-            raise ModelError(f"input {self._input!r} of the network is a {kind}; pixels can be given as float or uint8")
+            raise ModelError(f"input {name!r} of the network is a {kind}; pixels can be given as float or uint8")
         self._input_type = np.uint8 if plan.takes_bytes else _FLOAT_TYPES[kind]
         self._names = [output.name for output in self._session.get_outputs()]
 
@@ -57,15 +58,24 @@ class OnnxNetwork:
         filled = fill_batch(tiles, self.plan)
         fed: npt.NDArray[Any] = bytes_only(filled) if self.plan.takes_bytes else self.plan.normalisation.apply(filled)
         fed = fed.astype(self._input_type, copy=False)
-        if self.plan.layout == "NHWC":
-            fed = np.ascontiguousarray(np.moveaxis(fed, 1, 3))
-        if self.plan.input_rank == 3:
-            fed = fed[0]
+        given = self._share_out(fed)
         try:
-            arrays: list[npt.NDArray[Any]] = self._session.run(None, {self._input: fed})
+            arrays: list[npt.NDArray[Any]] = self._session.run(None, given)
         except Exception as error:
             raise ModelError(f"the network failed on tiles of shape {fed.shape}: {_first_line(error)}") from error
         return arrays
+
+    def _share_out(self, fed: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return what each input is given: one takes all bands, two of two dates a half of them each."""
+        if not self.plan.halves:
+            return {self.plan.input_name or self._inputs[0]: self._arrange(fed)}
+        dates = [self._arrange(half) for half in np.split(fed, 2, axis=1)]
+        return {name: dates[half] for name, half in zip(self._inputs, self.plan.halves, strict=True)}
+
+    def _arrange(self, fed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self.plan.layout == "NHWC":
+            fed = np.moveaxis(fed, 1, 3)
+        return np.ascontiguousarray(fed[0] if self.plan.input_rank == 3 else fed)
 
 
 def _open_session(path: Path, plan: NetworkPlan) -> Any:

@@ -115,9 +115,9 @@ class OpenVinoNetwork:
 def _read(core: Any, source: Path | Any, plan: NetworkPlan) -> Any:
     try:
         graph = core.read_model(source) if isinstance(source, Path) else _convert(source)
-        inputs = graph.inputs
-        chosen = graph.input(plan.input_name) if plan.input_name and len(inputs) > 1 else inputs[0]
-        graph.reshape({chosen: _network_shape(plan)})
+        if plan.halves:
+            graph = _join_dates(graph, plan)
+        graph.reshape({graph.inputs[0]: _network_shape(plan)})
     except RuntimeError as error:
         raise NotConvertible(f"OpenVINO cannot read the network: {_cause(error)}") from error
     return graph
@@ -129,6 +129,19 @@ def _convert(program: Any) -> Any:
     except Exception as error:
         # Its frontend runs torch's own passes, which fail in ways of their own (assertions, type errors).
         raise NotConvertible(f"OpenVINO cannot convert the network: {error!s:.300}") from error
+
+
+def _join_dates(graph: Any, plan: NetworkPlan) -> Any:
+    """Return the graph with one input of all bands, whose halves go to the two that it has."""
+    entries = graph.get_parameters()
+    both = ops.parameter(openvino.PartialShape(_network_shape(plan)), entries[0].get_element_type())
+    axis = ops.constant(np.int64(1 if plan.layout == "NCHW" else 3))
+    dates = ops.split(both, axis, 2)
+    for half, entry in zip(plan.halves, entries, strict=True):
+        entry.output(0).replace(dates.output(half))
+    joined = openvino.Model(graph.get_results(), [both], "dates")
+    joined.validate_nodes_and_infer_types()
+    return joined
 
 
 def _network_shape(plan: NetworkPlan) -> list[int]:

@@ -69,7 +69,7 @@ class TorchNetwork:
     def _forward(self, tiles: npt.NDArray[np.generic]) -> Any:
         fed = self._normalise(fill_batch(tiles, self.plan))
         try:
-            return self._module(list(fed) if self._takes_images else fed)
+            return self._module(*self._arguments(fed))
         except torch.cuda.OutOfMemoryError as error:
             # What the failed batch left in torch's cache is needed for the smaller one.
             torch.cuda.empty_cache()
@@ -77,6 +77,15 @@ class TorchNetwork:
         except (RuntimeError, ValueError, AssertionError) as error:
             shape = tuple(fed.shape)
             raise ModelError(f"the network failed on tiles of shape {shape}: {_first_line(error)}") from error
+
+    def _arguments(self, fed: torch.Tensor) -> tuple[Any, ...]:
+        """Return what the module is called with: a batch, a list of images, or one batch for each of two dates."""
+        if self._takes_images:
+            return (list(fed),)
+        if not self.plan.halves:
+            return (fed,)
+        dates = torch.chunk(fed, 2, dim=3 if self.plan.layout == "NHWC" else 1)
+        return tuple(dates[half] for half in self.plan.halves)
 
     def _normalise(self, tiles: npt.NDArray[np.generic]) -> torch.Tensor:
         if self.plan.takes_bytes:

@@ -246,3 +246,40 @@ def test_reports_are_plain_data(check_keys):
     assert data["valid"] is False
     assert data["counts"]["error"] == 1
     assert set(data["findings"][0]) == {"code", "severity", "where", "message", "hint"}
+
+
+def two_dates(first="before", second="after"):
+    """Return a network that subtracts one picture of two bands from another."""
+    from onnx import TensorProto, helper
+
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2, 8, 8]) for n in (first, second)]
+    scores = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2, 8, 8])
+    graph = helper.make_graph([helper.make_node("Sub", [first, second], ["y"])], "g", inputs, [scores])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model.SerializeToString()
+
+
+def test_a_network_may_take_two_dates(folder, check_keys):
+    (folder / "net.onnx").write_bytes(two_dates())
+    assert not check_keys({"ExtractBands": [0, 1, 2, 3]}).findings
+    named = {"RasterAnalysis": {"Input": {"Names": ["after", "before"]}}}
+    assert not check_keys({"ExtractBands": [0, 1, 2, 3], **named}).findings
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ExtractBands": [0, 1, 2]}, "3 bands, which cannot be two dates"),
+        ({"RasterAnalysis": {"Input": {"Names": ["before", "later"]}}}, "no input 'later'; it has 'before', 'after'"),
+        ({"RasterAnalysis": {"Input": {"Names": ["after", "after"]}}}, "two different tensors"),
+        ({"RasterAnalysis": {"Input": {"Name": "x", "Names": ["before", "after"]}}}, "stand without Name"),
+        ({"RasterAnalysis": {"Input": {"Name": "before"}}}, "the network has 2 inputs"),
+        ({"ModelType": "ObjectClassification"}, "the network has 2 inputs"),
+    ],
+    ids=["odd", "unknown", "same", "both", "one", "type"],
+)
+def test_inputs_that_cannot_be_two_dates_are_refused(folder, check_keys, changes, words):
+    (folder / "net.onnx").write_bytes(two_dates())
+    report = check_keys({"ExtractBands": [0, 1, 2, 3], **changes})
+    assert [finding.code for finding in report.findings] == ["runtime.inputs"]
+    assert words in report.findings[0].message
