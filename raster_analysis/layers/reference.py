@@ -26,7 +26,10 @@ Points = npt.NDArray[np.float64]
 def crs_of(reference: SpatialReference) -> CRS:
     """Return the system that a reference names; raises InputError for one that is not known."""
     code = reference.latest_wkid or reference.wkid
-    return _of_code(code) if code else _of_text(reference.wkt or "")
+    found = _of_code(code) if code else _of_text(reference.wkt or "")
+    if found.is_vertical and not found.is_compound:
+        raise InputError(f"spatial reference {found.name[:80]!r} is one of heights; give one of places")
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +55,11 @@ def _of_text(text: str) -> CRS:
 
 @lru_cache(maxsize=64)
 def _way(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(CRS.from_wkt(source), CRS.from_wkt(target), always_xy=True)
+    here, there = CRS.from_wkt(source), CRS.from_wkt(target)
+    try:
+        return Transformer.from_crs(here, there, always_xy=True)
+    except ProjError:
+        raise InputError(f"no way is known from spatial reference {here.name[:80]!r} to {there.name[:80]!r}") from None
 
 
 def project(shapes: npt.NDArray[np.object_], source: CRS, target: CRS) -> npt.NDArray[np.object_]:

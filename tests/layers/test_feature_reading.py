@@ -198,3 +198,15 @@ def test_texts_in_a_column_of_numbers_do_not_count(tmp_path: Path) -> None:
     numbers = np.array([1.0, 2.0, 4.0])
     wanted = [3, 7, 1, 4, numbers.mean(), numbers.std(ddof=1), numbers.var(ddof=1), 2, 2]
     assert list(found.cells[0]) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        (SpatialReference(wkt='LOCAL_CS["site",UNIT["metre",1]]'), "no way is known .* to 'site'"),
+        (SpatialReference(wkid=5773), "is one of heights"),
+    ],
+)
+def test_a_reference_without_a_way_to_it_is_refused(handle: Handle, reference: SpatialReference, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_rows(handle, 0, FeatureQuery(limit=1, shapes=Shapes(reference)))
