@@ -19,8 +19,10 @@ _URL = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?(/[a-z0-9_.~%+/-]*)
 _ENTRY = re.compile(rf"(?:(https?)://)?({_HOST})(?::([0-9]{{1,5}}))?/?", re.IGNORECASE)
 _SERVICE = re.compile(r"/(?:[^/]+/)+ImageServer/?")
 _PORTS = {"https": 443, "http": 80}
-_TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-"""Addresses that a gateway turns into IPv4."""
+_TRANSLATED = tuple(ipaddress.IPv6Network(of) for of in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96"))
+"""Addresses that a gateway or an old stack turns into IPv4; of the last, `::` and `::1` stand for themselves."""
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out: `is_global` says yes to much else."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -73,7 +75,8 @@ class ServiceHosts:
             inner = _innermost(ipaddress.ip_address(address.partition("%")[0]))
         except ValueError:
             return False
-        if inner.is_global and not inner.is_multicast:
+        given_out = inner.version == 4 or inner in _UNICAST
+        if inner.is_global and given_out and not inner.is_multicast:
             return True
         # Link-local is never a server of images, but where clouds keep their credentials.
         usable = not (inner.is_link_local or inner.is_multicast or inner.is_unspecified or inner.is_reserved)
@@ -114,7 +117,7 @@ def _innermost(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address wraps, in whichever way."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if any(address in network for network in _TRANSLATED):
+    if any(address in network for network in _TRANSLATED) and int(address) > 1:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo[1] if address.teredo else None
     return address.ipv4_mapped or address.sixtofour or teredo or address
