@@ -70,12 +70,21 @@ def summarize(handle: Handle, number: int, query: FeatureQuery, summary: Summary
         selection = select(connection, layer, query)
         figures = [_figure(connection, selection, each) for each in summary.statistics]
         groups = [require_field(layer, name) for name in summary.groups]
+        _check_names([*(field.name for field in groups), *(figure.name for figure in figures)])
         rows = _run(connection, selection, query, (groups, figures, summary.having))
     fields = (*groups, *(figure.field for figure in figures))
     more = query.limit is not None and len(rows) > query.limit
     kept = rows[: query.limit] if more else rows
     cells = [tuple(clean_cell(value, field.kind) for value, field in zip(row, fields, strict=True)) for row in kept]
     return Rows(fields, cells, more)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name.casefold() in seen:
+            raise InputError(f"two columns of the answer would be called {name!r}; name the statistics apart")
+        seen.add(name.casefold())
 
 
 def _figure(connection: sqlite3.Connection, selection: Selection, statistic: Statistic) -> _Figure:

@@ -66,8 +66,13 @@ def answer_features(handle: Handle, arguments: dict[str, JsonValue]) -> Content:
         return _features(handle, layer, request)
     if request.wants in ("ids", "unique_ids") or request.query.ids is not None:
         return _ANSWERS[request.wants](handle, request)  # too large to keep
-    # The file never changes, so that an answer that costs a look at every row is kept.
-    return _kept(handle, request)
+    # The file never changes, so that an answer that costs a look at every row is kept; but the time does.
+    return _ANSWERS[request.wants](handle, request) if _asks_the_time(request) else _kept(handle, request)
+
+
+def _asks_the_time(request: FeatureRequest) -> bool:
+    words = request.query.where + (request.summary.having if request.summary else "")
+    return "CURRENT_" in words.upper()
 
 
 def _features(handle: Handle, layer: Layer, request: FeatureRequest) -> Content:

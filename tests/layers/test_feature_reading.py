@@ -40,6 +40,8 @@ from raster_analysis.layers.feature_reading import (
 from raster_analysis.layers.field import FieldKind
 from raster_analysis.layers.geopackage import describe_geopackage, open_geopackage
 from raster_analysis.layers.summary import summarize
+from raster_analysis.question import Content
+from raster_analysis.rest import feature_questions
 
 COUNT = 400
 GENERATOR = np.random.default_rng(5)
@@ -210,3 +212,26 @@ def test_texts_in_a_column_of_numbers_do_not_count(tmp_path: Path) -> None:
 def test_a_reference_without_a_way_to_it_is_refused(handle: Handle, reference: SpatialReference, words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_rows(handle, 0, FeatureQuery(limit=1, shapes=Shapes(reference)))
+
+
+def test_columns_of_an_answer_have_names_of_their_own(handle: Handle) -> None:
+    twice = SummaryQuery((Statistic("count", "name", "n"), Statistic("max", "name", "N")))
+    like_a_group = SummaryQuery((Statistic("count", "name", "name"),), groups=("name",))
+    for summary in (twice, like_a_group):
+        with pytest.raises(InputError, match="two columns of the answer"):
+            summarize(handle, 0, FeatureQuery(), summary)
+
+
+def test_answers_are_kept_but_those_that_ask_what_time_it_is(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+
+    def count(_handle: Handle, request: feature_questions.FeatureRequest) -> Content:
+        counted.append(request.query.where)
+        return Content(b"1")
+
+    monkeypatch.setattr(feature_questions, "_ANSWERS", {"count": count})
+    for where in ("seen < CURRENT_TIMESTAMP", "seen IS NOT NULL") * 2:
+        query = {"layer": 0, "wants": "count", "query": {"where": where}}
+        feature_questions.answer_features(handle, query)
+
+    assert counted == ["seen < CURRENT_TIMESTAMP", "seen IS NOT NULL", "seen < CURRENT_TIMESTAMP"]
