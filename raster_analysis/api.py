@@ -297,7 +297,7 @@ def _check_place(files: Files, arguments: Mapping[str, ArgumentValue], *, overwr
         raise ParameterError([f"output {str(output)!r} is a folder; name a file"])
     if any(_is_input(output, raster) for raster in rasters):
         raise ParameterError([f"output {str(output)!r} is the input raster; choose another name"])
-    others = [Path(value) for name in ("features", "mask") if isinstance(value := arguments.get(name), str)]
+    others = [Path(value) for name in ("features", "mask") if isinstance(value := arguments.get(name), (str, Path))]
     if any(other.exists() and output.samefile(other) for other in others):
         raise ParameterError([f"output {str(output)!r} is an input of the same run; choose another name"])
     if not overwrite:

@@ -90,4 +90,8 @@ def test_the_input_features_are_never_replaced(scene: Path) -> None:
         raster_analysis.classify_objects(
             scene / "scene.tif", scene / "trees.gpkg", PACKAGE, scene / "trees.gpkg", overwrite=True
         )
+    with pytest.raises(ParameterError, match="is an input"):
+        raster_analysis.classify_objects(
+            scene / "scene.tif", None, PACKAGE, scene / "trees.gpkg", mask=scene / "trees.gpkg", overwrite=True
+        )
     assert (scene / "trees.gpkg").read_bytes() == before
