@@ -118,7 +118,7 @@ class DataReference(_Composite):
     url: str | None = None
     uri: str | None = None
     upload_ids: tuple[str, ...] = Field(default=(), alias="itemIds")
-    """Files that were sent to the toolbox's uploads (contract 5.6)."""
+    """Files that were sent to the toolbox's uploads (contract 5.6), or items."""
     service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
 
     @model_validator(mode="before")
@@ -135,6 +135,33 @@ class DataReference(_Composite):
     @property
     def _is_named(self) -> bool:
         return bool(self.item_id or self.url or self.uri or self.upload_ids)
+
+
+class RasterReference(DataReference):
+    """A raster, or several that are one collection: a list of references, or several ids."""
+
+    listed: tuple[Annotated[DataReference, BeforeValidator(parse_composite)], ...] = ()
+    """What stands in a list; then nothing else is named."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_a_list(cls, value: object) -> object:
+        if isinstance(value, list) and not value:
+            raise ValueError("the list names no raster")
+        return {"listed": value} if isinstance(value, list) else value
+
+    @property
+    def _is_named(self) -> bool:
+        return bool(self.listed) or super()._is_named
+
+    @property
+    def several(self) -> tuple[DataReference, ...]:
+        """Return the references that make up a collection, in their order; nothing for one raster."""
+        if self.item_id or self.url or self.uri:
+            return ()
+        by_id = tuple(DataReference(upload_ids=(one,)) for one in self.upload_ids)
+        named = (*self.listed, *by_id)
+        return named if len(named) > 1 or self.listed else ()
 
 
 class FeatureReference(DataReference):
@@ -360,7 +387,7 @@ def _context_object(value: object) -> object:
     return parse_composite(value) or {}
 
 
-RasterInput = Annotated[DataReference, BeforeValidator(parse_composite)]
+RasterInput = Annotated[RasterReference, BeforeValidator(parse_composite)]
 FeatureInput = Annotated[FeatureReference, BeforeValidator(parse_composite)]
 ModelInput = Annotated[ModelReference, BeforeValidator(parse_composite)]
 OutputName = Annotated[

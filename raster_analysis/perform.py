@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
-from raster_analysis.errors import JobError, RasterError
-from raster_analysis.seams import Level, Reporter, Wanted
+from raster_analysis.errors import JobError, NoOverlap, RasterError
+from raster_analysis.handle import Handle
+from raster_analysis.seams import Images, Level, Reporter, Wanted
 from raster_analysis.task import Done, Phase, Task
 from raster_analysis.tool import Context, Output, Parameters, Tool
 
@@ -43,18 +44,44 @@ def _with_images(tool: Tool[Any], parameters: Parameters, context: Context) -> C
 
     It lies beside the folders of the claims, so that another claim of the job finds what was fetched before.
     """
-    remote = {name: handle for name, handle in context.handles.items() if handle.remote}
+    remote = {name: handle for name, handle in context.handles.items() if _is_remote(handle)}
     if not remote:
         return context
-    if context.images is None:
-        raise RasterError(f"{next(iter(remote))}: image services of other servers cannot be read here")
-    folder = context.folder.parent / "inputs"
     processing = tool.processing(parameters)
     local = {
-        name: context.images.fetch(handle, Wanted(name, processing, pixels=name not in _PLACES), folder, context.report)
+        name: _fetch(handle, Wanted(name, processing, pixels=name not in _PLACES), context)
         for name, handle in remote.items()
     }
     return replace(context, handles={**context.handles, **local})
+
+
+def _is_remote(handle: Handle) -> bool:
+    return handle.remote is not None or any(member.remote for member in handle.members)
+
+
+def _fetch(handle: Handle, wanted: Wanted, context: Context) -> Handle:
+    """Return a local copy; of a collection without those that lie outside of what is processed."""
+    images = _require_images(context)
+    folder = context.folder.parent / "inputs"
+    if not handle.members:
+        return images.fetch(handle, wanted, folder, context.report)
+    members, missed = [], None
+    for number, member in enumerate(handle.members):
+        try:
+            members.append(
+                images.fetch(member, replace(wanted, name=f"{wanted.name}-{number}"), folder, context.report)
+            )
+        except NoOverlap as error:
+            missed = error
+    if missed is not None and not members:
+        raise missed
+    return members[0] if len(members) == 1 else replace(handle, members=tuple(members))
+
+
+def _require_images(context: Context) -> Images:
+    if context.images is None:
+        raise RasterError("image services of other servers cannot be read here")
+    return context.images
 
 
 def perform_all(tool: Tool[Any], form: dict[str, JsonValue], context: Context) -> tuple[Output, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,14 @@ from pydantic import JsonValue
 
 from raster_analysis.errors import InputError, NotPermitted, ParameterError
 from raster_analysis.handle import Handle, Stamp
-from raster_analysis.inputs import DataReference, FeatureReference, ModelReference, OutputTarget, ProcessingContext
+from raster_analysis.inputs import (
+    DataReference,
+    FeatureReference,
+    ModelReference,
+    OutputTarget,
+    ProcessingContext,
+    RasterReference,
+)
 from raster_analysis.portal.definitions import Definitions, title_of
 from raster_analysis.portal.folders import Folders
 from raster_analysis.portal.installations import Installations
@@ -20,6 +27,7 @@ from raster_analysis.portal.items import Items
 from raster_analysis.portal.packages import Packages
 from raster_analysis.portal.references import Reference, References, without_query
 from raster_analysis.portal.users import User
+from raster_analysis.rasters.resolver import join_rasters
 from raster_analysis.tool import Kind, Parameters, Tool
 
 FileResolver = Callable[[Path, str, Literal["raster", "features"]], Handle]
@@ -67,7 +75,7 @@ class Binder:
         """
         pinned: dict[str, Handle] = {}
         for asked in _asked(tool, parameters):
-            if self._references.is_passed_on(asked.reference, user) or self._goes_elsewhere(asked):
+            if any(self._needs_its_token(part, user) for part in _parts(asked)):
                 pinned[asked.wire_name] = self._handle(asked, user)
             # A file in a store has to be read first, which takes longer than a client waits at submit.
             elif asked.kind is Kind.MODEL and (asked.reference.item_id or asked.reference.url):
@@ -75,6 +83,9 @@ class Binder:
                 if isinstance(found, Item) and found.package_digest and self._packages.has(found.package_digest):
                     pinned[asked.wire_name] = self._package_handle(found, found.title)
         return pinned
+
+    def _needs_its_token(self, asked: Asked, user: User) -> bool:
+        return self._references.is_passed_on(asked.reference, user) or self._goes_elsewhere(asked)
 
     def _goes_elsewhere(self, asked: Asked) -> bool:
         """Tell whether a reference carries a token for another server, which only the handle will know."""
@@ -113,6 +124,22 @@ class Binder:
         return self._handle(asked, user) if asked else None
 
     def _handle(self, asked: Asked, user: User) -> Handle:
+        parts = _parts(asked)
+        return self._single(asked, user) if parts == (asked,) else self._collection(parts, user)
+
+    def _collection(self, parts: Sequence[Asked], user: User) -> Handle:
+        """Return several rasters as one mosaic, in the order in which they are named."""
+        members: list[Handle] = []
+        for number, part in enumerate(parts, start=1):
+            try:
+                found = self._single(part, user)
+            except InputError as error:
+                raise InputError(f"raster {number} of {len(parts)}, {_label(part.reference)}: {error}") from None
+            # A folder is a collection itself; its rasters take its place.
+            members += found.members or (found,)
+        return join_rasters(members, f"{members[0].title} and {len(members) - 1} more")
+
+    def _single(self, asked: Asked, user: User) -> Handle:
         if asked.kind is Kind.MODEL and isinstance(asked.reference, ModelReference) and asked.reference.definition:
             return self._written_handle(asked.reference.definition, user)
         remote = self._references.find_remote(asked.reference) if asked.kind is Kind.RASTER else None
@@ -168,6 +195,17 @@ def _asked(tool: Tool[Any], parameters: Parameters) -> Iterator[Asked]:
             yield Asked(info.name, info.kind, value)
         elif info.kind is Kind.CONTEXT and isinstance(value, ProcessingContext):
             yield from _asked_by_context(info.name, value)
+
+
+def _parts(asked: Asked) -> tuple[Asked, ...]:
+    """Return the single references that one of a collection stands for; itself when it is none."""
+    several = asked.reference.several if isinstance(asked.reference, RasterReference) else ()
+    return tuple(Asked(asked.wire_name, asked.kind, one) for one in several) or (asked,)
+
+
+def _label(reference: Reference) -> str:
+    named = reference.item_id or reference.url or reference.uri or ", ".join(reference.upload_ids)
+    return repr(without_query(named))
 
 
 def _asked_by_context(wire_name: str, context: ProcessingContext) -> Iterator[Asked]:

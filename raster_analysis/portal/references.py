@@ -21,6 +21,7 @@ from raster_analysis.rasters.service_hosts import NO_HOSTS, ServiceHosts, read_s
 
 # With and without the portal's context (contract 2.1).
 _ITEM_PATH = re.compile(r"(?:/portal)?/sharing/rest/content/items/([0-9A-Za-z]+)(?:/data)?/?")
+_ITEM_ID = re.compile(r"[0-9a-f]{32}")
 _ITEM_PAGE = "/portal/home/item.html"
 
 
@@ -82,9 +83,9 @@ class References:
         if reference.uri:
             return self._stores.locate(reference.uri)
         if len(reference.upload_ids) == 1:
-            return self._uploads.find(reference.upload_ids[0], user)
+            return self._find_id(reference.upload_ids[0], user)
         if reference.upload_ids:
-            raise InputError(f"itemIds names {len(reference.upload_ids)} uploads; give one")
+            raise InputError(f"itemIds names {len(reference.upload_ids)} files; give one")
         raise InputError("give one of itemId, url, uri or itemIds")
 
     def find_remote(self, reference: Reference) -> RemoteImage | None:
@@ -107,6 +108,12 @@ class References:
         except InputError:
             return False
         return False
+
+    def _find_id(self, item_or_upload: str, user: User) -> Item | Path:
+        """Return the file of an upload, whose ids begin with a letter that no item's id does, or an item."""
+        if _ITEM_ID.fullmatch(item_or_upload):
+            return self._items.get(item_or_upload, user)
+        return self._uploads.find(item_or_upload, user)
 
     def _find_url(self, url: str, user: User) -> Item:
         parts = _split(url)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -63,6 +64,15 @@ def resolve_package(reference: str, *, root: Path | None = None, title: str | No
             f"package {name!r} is {found}; want a ZIP archive (.dlpk), a folder or a model definition (.emd)"
         )
     return Handle("package", str(path), name, stamp=Stamp.of(path))
+
+
+def join_rasters(handles: Sequence[Handle], title: str) -> Handle:
+    """Return several rasters as one mosaic, in which the first valid pixel counts; one stays what it is."""
+    if len(handles) > MOST_MEMBERS:
+        raise BudgetError(f"{title!r} are {len(handles):,} rasters (at most {MOST_MEMBERS:,}); take fewer at once")
+    if len(handles) == 1:
+        return handles[0]
+    return Handle("raster", "", title, members=tuple(handles), join="mosaic")
 
 
 def _locate(reference: str, root: Path | None, error: type[InputError]) -> Path:
@@ -124,9 +134,7 @@ def _folder_handle(folder: Path, title: str) -> Handle:
     if strangers:
         raise AccessError(f"{title}/{strangers[0]} was not found: it is a link that leads out of its folder")
     handles = [_file_handle("raster", path, f"{title}/{name}") for name, path in zip(names, members, strict=True)]
-    if len(handles) == 1:
-        return handles[0]
-    return Handle("raster", "", title, members=tuple(handles), join="mosaic")
+    return join_rasters(handles, title)
 
 
 def _is_member(path: Path) -> bool:

@@ -314,3 +314,68 @@ def test_features_written_out_need_no_handle(portal: Portal, alice: User) -> Non
     assert bind(portal, alice, inputFeatures=json.dumps(collection)) == {}
     reference = FeatureReference.model_validate(collection)
     assert reference.collection == collection
+
+
+@pytest.fixture
+def second_item(portal: Portal, alice: User, store: Path, make_raster) -> Item:  # type: ignore[no-untyped-def]
+    scene = make_raster(store / "second.tif")
+    return portal.add_item(portal.draft(alice, "Image", ItemText(title="Second")), alice, scene, "second.tif")
+
+
+def test_several_rasters_are_one_collection_in_their_order(
+    portal: Portal, alice: User, store: Path, raster_item: Item, second_item: Item, make_raster
+) -> None:  # type: ignore[no-untyped-def]
+    with make_raster(store / "sent.tif").open("rb") as stream:
+        upload = portal.input_uploads.store(alice, "sent.tif", stream)
+    url = f"{BASE}/portal/sharing/rest/content/items/{second_item.id}"
+    for given, titles in (
+        ({"itemIds": [second_item.id, raster_item.id]}, ["Second", "Scene"]),
+        ({"itemIds": [raster_item.id, upload.id], "itemsOnServer": True}, ["Scene", None]),
+        ([{"itemId": raster_item.id}, url], ["Scene", "Second"]),
+        (json.dumps(["/fileShares/images/sent.tif", raster_item.id]), ["/fileShares/images/sent.tif", "Scene"]),
+    ):
+        handle = bind(portal, alice, inputRaster=given)["inputRaster"]
+        assert (handle.kind, handle.path, handle.join) == ("raster", "", "mosaic")
+        assert all(title in (None, member.title) for title, member in zip(titles, handle.members, strict=True))
+        assert all(member.driver == "GTiff" for member in handle.members)
+    alone = bind(portal, alice, inputRaster=[{"itemId": raster_item.id}])["inputRaster"]
+    assert (alone.title, alone.members) == ("Scene", ())
+
+
+def test_a_folder_in_a_list_gives_all_of_its_rasters(portal: Portal, alice: User, store: Path, make_raster) -> None:  # type: ignore[no-untyped-def]
+    (store / "tiles").mkdir()
+    for name in ("tiles/b.tif", "tiles/a.tif", "c.tif"):
+        make_raster(store / name)
+    given = ["/fileShares/images/c.tif", "/fileShares/images/tiles"]
+    members = bind(portal, alice, inputRaster=given)["inputRaster"].members
+    assert [Path(member.path).name for member in members] == ["c.tif", "a.tif", "b.tif"]
+
+
+def test_the_raster_of_several_that_is_not_usable_is_named(
+    portal: Portal, alice: User, bob: User, store: Path, raster_item: Item
+) -> None:
+    (store / "notes.tif").write_text("no raster")
+    told = faults(portal, alice, inputRaster=[{"itemId": raster_item.id}, "/fileShares/images/notes.tif"])[0]
+    assert told.startswith("inputRaster: raster 2 of 2, '/fileShares/images/notes.tif': ")
+    other = "0" * 32
+    told = faults(portal, alice, inputRaster={"itemIds": [raster_item.id, other]})[0]
+    assert told == f"inputRaster: raster 2 of 2, '{other}': Item does not exist or is inaccessible."
+    told = faults(portal, bob, inputRaster={"itemIds": [raster_item.id, other]})[0]
+    assert "raster 1 of 2" in told
+
+
+def test_a_token_in_a_list_is_settled_at_submit(portal: Portal, alice: User, bob: User, raster_item: Item) -> None:
+    url = f"{BASE}/portal/sharing/rest/content/items/{raster_item.id}"
+    token = portal.tokens.issue("alice", 60).value
+    form = {"inputRaster": json.dumps([{"url": url, "serviceToken": token}, {"url": f"{url}?token={token}"}])}
+    pinned = portal.pin(TOOL, TOOL.parse(form), "bob")
+    stored = without_tokens(form)
+    assert token not in json.dumps(stored)
+    handle = portal.bind(TOOL, TOOL.parse(stored), "bob", pinned)["inputRaster"]
+    assert [member.title for member in handle.members] == ["Scene", "Scene"]
+
+
+@pytest.mark.parametrize("given", [[], "[]", [{}], [["x"]], {"itemIds": []}])
+def test_a_list_that_names_no_raster_is_refused(given: object) -> None:
+    with pytest.raises(ParameterError, match="inputRaster"):
+        TOOL.parse({"inputRaster": given})
