@@ -49,6 +49,16 @@ def draw_svg(shapes: npt.NDArray[np.object_], colors: Sequence[Color], canvas: C
     return "".join((head, *drawn, "</svg>")).encode("ascii")
 
 
+def write_svg(words: str) -> bytes:
+    """Return an SVG document that says what there is where nothing can be drawn; `words` are ours."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="480" height="80" viewBox="0 0 480 80">'
+        '<rect width="480" height="80" fill="#fff"/>'
+        '<text x="240" y="46" text-anchor="middle" font-family="sans-serif" font-size="18" fill="#333">'
+        f"{words}</text></svg>"
+    ).encode("ascii")
+
+
 def _to_pixels(shapes: npt.NDArray[np.object_], canvas: Canvas) -> npt.NDArray[np.object_]:
     xmin, ymin, xmax, ymax = canvas.bounds
     scale = np.array([canvas.width / (xmax - xmin), canvas.height / (ymin - ymax)])

@@ -6,11 +6,13 @@ import math
 import sqlite3
 from array import array
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 Pick = Callable[["array[float]", float, bool], float]
-NAMES = ("percentile_cont", "percentile_disc")
+PERCENTILES = ("percentile_cont", "percentile_disc")
 
 
 def add_percentiles(connection: sqlite3.Connection) -> None:
@@ -18,8 +20,13 @@ def add_percentiles(connection: sqlite3.Connection) -> None:
 
     Nulls do not count; of no values there is none.
     """
-    connection.create_aggregate(NAMES[0], 3, lambda: _Percentile(_between))
-    connection.create_aggregate(NAMES[1], 3, lambda: _Percentile(_among))
+    # typeshed knows aggregates of one whole number only.
+    picks: dict[str, Callable[[], Any]] = {
+        "percentile_cont": partial(_Percentile, _between),
+        "percentile_disc": partial(_Percentile, _among),
+    }
+    for name, start in picks.items():
+        connection.create_aggregate(name, 3, start)
 
 
 class _Percentile:

@@ -12,8 +12,7 @@ from raster_analysis.layers.feature_query import FeatureQuery, Order, Rows, Stat
 from raster_analysis.layers.feature_reading import clean_cell, find_layer
 from raster_analysis.layers.field import Field, FieldKind, quote_name
 from raster_analysis.layers.geopackage import Layer, open_geopackage
-from raster_analysis.layers.percentile import NAMES as PERCENTILES
-from raster_analysis.layers.percentile import add_percentiles
+from raster_analysis.layers.percentile import PERCENTILES, add_percentiles
 from raster_analysis.layers.selection import Selection, expression_of, require_field, select
 from raster_analysis.layers.where import EVERYTHING, names_of, parse_having
 from raster_analysis.layers.where_fragment import Bound, Fragment, Kind, Value

@@ -11,10 +11,9 @@ import shapely
 from pydantic import JsonValue, TypeAdapter
 from shapely.geometry.base import BaseGeometry
 
-from raster_analysis.errors import InputError
 from raster_analysis.handle import Handle
 from raster_analysis.inputs import SpatialReference
-from raster_analysis.layers.drawing import MOST_FEATURES, Canvas, Color, draw_svg
+from raster_analysis.layers.drawing import MOST_FEATURES, Canvas, Color, draw_svg, write_svg
 from raster_analysis.layers.feature_query import FeatureQuery, Place, Rows, Shapes
 from raster_analysis.layers.feature_reading import find_layer, read_rows
 from raster_analysis.layers.palette import color_of
@@ -57,7 +56,8 @@ def answer_feature_drawing(handle: Handle, arguments: dict[str, JsonValue]) -> C
 def _draw(handle: Handle, request: DrawingRequest) -> Content:
     layer = find_layer(handle, request.layer)
     if layer.geometry_kind is None:
-        raise InputError(f"{layer.title!r} is a table without geometry and has no picture")
+        rows = "row" if layer.count == 1 else "rows"
+        return Content(write_svg(f"A table of {layer.count:,} {rows}, without geometry"), "image/svg+xml")
     canvas, place, reference = _canvas(request, layer.bounds or (0.0, 0.0, 1.0, 1.0))
     class_field, known = classes_of(handle, request.layer)
     query = FeatureQuery(

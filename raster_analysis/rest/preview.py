@@ -26,6 +26,7 @@ LONGEST_PX = 900
 """Longer side of a preview."""
 
 _FRESH_S = 60
+_MOST_DIGITS = 6
 
 FindService = Callable[[ServiceName, User | None], Handle | None]
 """The file of a service with a visitor's rights; None when no job has filled it."""
@@ -96,7 +97,7 @@ class Previews:
                 raise Refusal(404, "No job has filled this service yet.")
             if kind is ServiceKind.IMAGERY:
                 return _picture(self._draw_image(handle, self._view_of_image(handle)))
-            return _picture(self._draw_features(handle, None))
+            return _picture(self._draw_features(handle, None, layer=_layer_of(call)))
 
         return show
 
@@ -122,8 +123,8 @@ class Previews:
     def _draw_image(self, handle: Handle, view: View) -> Content:
         return self._readers.ask(Question("image", handle, {"frame": view.arguments(), "format": "png"}))
 
-    def _draw_features(self, handle: Handle, view: View | None) -> Content:
-        arguments: dict[str, JsonValue] = {"longest_px": LONGEST_PX}
+    def _draw_features(self, handle: Handle, view: View | None, *, layer: int = 0) -> Content:
+        arguments: dict[str, JsonValue] = {"longest_px": LONGEST_PX, "layer": layer}
         if view:
             arguments["frame"] = view.arguments()
         return self._readers.ask(Question("feature_drawing", handle, arguments))
@@ -136,6 +137,13 @@ def previewed_outputs(job: Job, find_input: FindInput) -> list[str]:
         return drawn if drawn and find_input(job) else []
     except RasterAnalysisError:
         return []
+
+
+def _layer_of(call: Call) -> int:
+    text = call.fields.get("layer", "0")
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise Refusal(400, f"layer {text[:40]!r}: want the number of a layer, from 0.")
+    return int(text)
 
 
 def _service_of(value: Any) -> ServiceName | None:

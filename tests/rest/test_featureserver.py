@@ -405,6 +405,22 @@ def test_people_get_pages(site: TestClient, path: str) -> None:
     assert "objects" in answer.text
 
 
+@pytest.mark.parametrize("path", ["", "/0", "/0/query?where=1=1", "/0/1", "/layers"])
+def test_people_get_pages_of_tables(site: TestClient, path: str) -> None:
+    answer = site.get(f"{HOSTED}/accuracy/FeatureServer{path}", headers={"accept": "text/html"})
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "accuracy" in answer.text
+    assert "That did not work" not in answer.text
+    assert "<figure" not in answer.text
+
+
+def test_each_layer_has_a_picture_and_a_table_one_that_says_so(site: TestClient) -> None:
+    assert site.get(f"{SERVICE}/preview?layer=0").text.count("<path") == COUNT
+    assert "A table of 2 rows" in site.get(f"{HOSTED}/accuracy/FeatureServer/preview").text
+    for number, reason in (("1", "has no layer 1"), ("-1", "want the number"), ("9" * 9, "want the number")):
+        assert reason in site.get(f"{SERVICE}/preview?layer={number}").text
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
