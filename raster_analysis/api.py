@@ -20,7 +20,7 @@ from raster_analysis.inference.preparation import TASK_OF_TOOL, check_request
 from raster_analysis.layers.features import DRIVERS
 from raster_analysis.model_info import ModelInfo, Task
 from raster_analysis.perform import perform_all
-from raster_analysis.rasters.resolver import resolve_features, resolve_package, resolve_raster
+from raster_analysis.rasters.resolver import resolve_features, resolve_mask, resolve_package, resolve_raster
 from raster_analysis.rasters.staging import disk_errors
 from raster_analysis.seams import Level, Reporter
 from raster_analysis.settings import Settings
@@ -334,7 +334,7 @@ def _resolve_features(arguments: Mapping[str, ArgumentValue]) -> dict[str, Handl
     """Return the handles of the files of features that arguments name; raises InputError when one is none."""
     named = {"context.mask": arguments.get("mask"), "inputFeatures": arguments.get("features")}
     return {
-        wire_name: resolve_features(str(value))
+        wire_name: (resolve_mask if wire_name == "context.mask" else resolve_features)(str(value))
         for wire_name, value in named.items()
         if value is not None and not isinstance(value, Mapping)
     }

@@ -314,7 +314,7 @@ class ProcessingContext(_Composite):
         Field(union_mode="left_to_right"),
         BeforeValidator(parse_composite),
     ] = None
-    """A polygon layer, or a GeoJSON / Esri JSON polygon or feature set written out."""
+    """A polygon or raster layer, or a GeoJSON / Esri JSON polygon or feature set written out."""
     snap_raster: Annotated[DataReference | None, BeforeValidator(parse_composite)] = Field(
         default=None, alias="snapRaster"
     )

@@ -70,6 +70,13 @@ class RasterView:
     """What a view of several rasters is joined from, as the handle's `join` says; each lies on the grid's cells."""
     resampling: Resampling = "bilinear"
     """How pixels are made where they are warped."""
+    mask_raster: RasterView | None = None
+    """One band on the same grid; pixels where it has no value, or 0, are not valid."""
+
+    @property
+    def is_masked(self) -> bool:
+        """Return whether a mask was asked for, whatever it is made of."""
+        return self.mask_wkt is not None or self.mask_raster is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from raster_analysis.portal.users import User
 from raster_analysis.rasters.resolver import join_rasters
 from raster_analysis.tool import Kind, Parameters, Tool
 
-FileResolver = Callable[[Path, str, Literal["raster", "features"]], Handle]
+FileResolver = Callable[[Path, str, Literal["raster", "features", "mask"]], Handle]
 """Makes a handle of a file that was found for a user: (path, title for messages, kind)."""
 
 _INPUTS = (Kind.RASTER, Kind.FEATURES, Kind.MODEL, Kind.PACKAGE)
@@ -43,6 +43,8 @@ class Asked:
     wire_name: str
     kind: Kind
     reference: Reference
+    is_mask: bool = False
+    """Whether it may be a raster as well as features (contract 9.4)."""
 
 
 class Binder:
@@ -151,6 +153,8 @@ class Binder:
             return self._package_handle(found, title)
         if asked.kind is Kind.PACKAGE:
             return _source_handle(self._path(found), title)
+        if asked.is_mask:
+            return self._resolve(self._path(found), title, "mask")
         return self._resolve(self._path(found), title, "features" if asked.kind is Kind.FEATURES else "raster")
 
     def _package_handle(self, found: Item | Path, title: str) -> Handle:
@@ -211,7 +215,7 @@ def _label(reference: Reference) -> str:
 def _asked_by_context(wire_name: str, context: ProcessingContext) -> Iterator[Asked]:
     """Yield the layers that a context names, as `context.mask` and so on."""
     if isinstance(context.mask, DataReference):
-        yield Asked(f"{wire_name}.mask", Kind.FEATURES, context.mask)
+        yield Asked(f"{wire_name}.mask", Kind.FEATURES, context.mask, is_mask=True)
     if isinstance(context.cell_size, DataReference):
         yield Asked(f"{wire_name}.cellSize", Kind.RASTER, context.cell_size)
     if context.snap_raster is not None:

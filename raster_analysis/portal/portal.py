@@ -42,7 +42,7 @@ from raster_analysis.portal.thumbnails import Thumbnail, Thumbnails
 from raster_analysis.portal.tokens import Tokens
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User, Users, require_publisher
-from raster_analysis.rasters.resolver import resolve_features, resolve_raster
+from raster_analysis.rasters.resolver import resolve_features, resolve_mask, resolve_raster
 from raster_analysis.rasters.service_hosts import NO_HOSTS, ServiceHosts
 from raster_analysis.tool import Catalog, Parameters, Publication, Tool
 
@@ -278,10 +278,10 @@ class PortalCatalog:
         return self._portal.stores.names_in(place, pattern)
 
 
-def _resolve(path: Path, title: str, kind: Literal["raster", "features"]) -> Handle:
-    resolve = resolve_features if kind == "features" else resolve_raster
+def _resolve(path: Path, title: str, kind: Literal["raster", "features", "mask"]) -> Handle:
+    resolvers = {"features": resolve_features, "raster": resolve_raster, "mask": resolve_mask}
     try:
-        return resolve(str(path), title=title)
+        return resolvers[kind](str(path), title=title)
     except AccessError:  # its message names the path, which is the server's own here
         raise AccessError(f"{title!r} does not exist or is inaccessible") from None
 

@@ -51,7 +51,7 @@ def copy_raster(path: Path, view: RasterView, step: Callable[[float], None]) -> 
         dtype=view.dtype,
         count=len(view.bands) + original.alpha,
         nodata=nodata,
-        masked=whole and (original.masked or bool(view.parts) or view.resample or view.mask_wkt is not None),
+        masked=whole and (original.masked or bool(view.parts) or view.resample or view.is_masked),
         descriptions=original.descriptions,
         colors=(*original.colors, *([ColorInterp.alpha] if original.alpha else [])),
         colormap=original.colormap,

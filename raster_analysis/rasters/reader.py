@@ -119,6 +119,7 @@ class GdalReader:
     def __init__(self, view: RasterView, kept_bytes: int = KEPT_BYTES) -> None:
         self.view = view
         self._kept_bytes = kept_bytes
+        self._mask: GdalReader | None = None
         self._polygons = PolygonMask(view.mask_wkt, view.grid) if view.mask_wkt else None
         self._stack = ExitStack()
 
@@ -126,6 +127,8 @@ class GdalReader:
         # Nobody leaves what was not entered: the file must be closed here when the view does not fit it.
         with ExitStack() as opening:
             self._source = self._open(opening)
+            mask = self.view.mask_raster
+            self._mask = opening.enter_context(GdalReader(mask, self._kept_bytes)) if mask else None
             self._stack = opening.pop_all()
         return self
 
@@ -153,11 +156,17 @@ class GdalReader:
             InputChanged: it is no longer the file that was resolved.
         """
         pixels = self._source.read(window)
-        if self._polygons is None:
+        if not self.view.is_masked:
             return pixels
-        mask = pixels.mask & self._polygons.read(window)
+        mask = pixels.mask & self._read_mask(window)
         np.copyto(pixels.data, 0, where=~mask)
         return Pixels(pixels.data, mask, window)
+
+    def _read_mask(self, window: Window) -> npt.NDArray[np.bool_]:
+        if self._mask is not None:
+            found = self._mask.read(window)
+            return found.mask & (found.data[0] != 0)
+        return self._polygons.read(window) if self._polygons else np.ones((window.height, window.width), np.bool_)
 
 
 class _Source(Protocol):

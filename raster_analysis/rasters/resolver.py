@@ -48,6 +48,17 @@ def resolve_features(reference: str, *, root: Path | None = None, title: str | N
     return _file_handle("features", path, title or path.name)
 
 
+def resolve_mask(reference: str, *, root: Path | None = None, title: str | None = None) -> Handle:
+    """Return the handle of polygons or of a raster, by its content; a folder is a raster. As `resolve_raster`."""
+    path = _locate(reference, root, InputError)
+    name = title or path.name
+    if path.is_dir():
+        return _folder_handle(path, name)
+    _require_file(path, name)
+    is_raster = name_content(_head(path, name)).driver in RASTERS
+    return _file_handle("raster" if is_raster else "features", path, name)
+
+
 def resolve_package(reference: str, *, root: Path | None = None, title: str | None = None) -> Handle:
     """Return the handle of a package: a `.dlpk`, a folder, or the `.emd` in one; its digest is left open.
 

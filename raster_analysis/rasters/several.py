@@ -79,6 +79,21 @@ def view_on(
     return RasterView(source.handle, indexes, grid, resample=False, dtype=dtype, parts=parts, resampling=resampling)
 
 
+def mask_view_on(mask: Source, grid: Grid, title: str) -> RasterView:
+    """Return the first band of a mask raster on a grid, each cell by the nearest of the mask's.
+
+    Raises:
+        NoOverlap: they have no area in common.
+    """
+    check_georeference(mask.info.grid, mask.handle.title)
+    if not _footprint(grid, mask).size:
+        raise NoOverlap(
+            f"the mask {mask.handle.title!r}, which spans {describe_bounds(_bounds_in(grid, mask.info.grid))}, "
+            f"covers no part of raster {title!r}, whose processing extent is {describe_bounds(grid.bounds_xyxy)}"
+        )
+    return view_on(mask, [0], grid, resampling="nearest")
+
+
 def split_bands(bands: Bands, title: str) -> tuple[Bands, Bands]:
     """Return the bands of the earlier and of the later date; indexes count through both (dlpk 3.11)."""
     if len(bands) % 2:

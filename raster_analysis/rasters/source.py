@@ -15,7 +15,7 @@ from raster_analysis.inputs import ProcessingContext
 from raster_analysis.rasters.copying import copy_raster
 from raster_analysis.rasters.mask import clip_mask, read_mask_area
 from raster_analysis.rasters.reader import GdalReader
-from raster_analysis.rasters.several import describe_source, view_on
+from raster_analysis.rasters.several import describe_source, mask_view_on, view_on
 from raster_analysis.rasters.view import GridWish, plan_grid
 from raster_analysis.rasters.writer import ClassifiedRaster, write_classified
 from raster_analysis.seams import NO_LAYERS, ContextLayers, LegendEntry, RasterInfo, RasterView, Reporter, Resampling
@@ -54,9 +54,11 @@ class GdalRasters:
         source = describe_source(handle)
         wish = GridWish(context, self._grid(layers.cell_size), self._grid(layers.snap_raster), source.beside)
         grid = source.shrink(plan_grid(source.info.grid, wish, handle.title), context)
+        view = view_on(source, bands, grid, resampling=resampling)
+        if layers.mask is not None and layers.mask.kind == "raster":
+            return replace(view, mask_raster=mask_view_on(describe_source(layers.mask), grid, handle.title))
         area = read_mask_area(layers.mask or context.mask, str(grid.crs))
-        wkt = clip_mask(area, grid, handle.title) if area is not None else None
-        return replace(view_on(source, bands, grid, resampling=resampling), mask_wkt=wkt)
+        return replace(view, mask_wkt=clip_mask(area, grid, handle.title) if area is not None else None)
 
     def _grid(self, handle: Handle | None) -> Grid | None:
         return self.describe(handle).grid if handle else None

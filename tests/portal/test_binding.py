@@ -379,3 +379,11 @@ def test_a_token_in_a_list_is_settled_at_submit(portal: Portal, alice: User, bob
 def test_a_list_that_names_no_raster_is_refused(given: object) -> None:
     with pytest.raises(ParameterError, match="inputRaster"):
         TOOL.parse({"inputRaster": given})
+
+
+def test_a_mask_may_be_a_raster(portal: Portal, alice: User, store: Path, raster_item: Item, model_item: Item) -> None:
+    handles = bind(portal, alice, context={"mask": {"itemId": raster_item.id}})
+    assert (handles["context.mask"].kind, handles["context.mask"].driver) == ("raster", "GTiff")
+    (store / "notes.txt").write_text("neither")
+    for given in ({"uri": "/fileShares/images/notes.txt"}, {"itemId": model_item.id}):
+        assert "context.mask: features" in faults(portal, alice, context={"mask": given})[0]

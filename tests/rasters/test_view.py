@@ -291,6 +291,38 @@ def test_a_mask_in_another_reference_is_projected(rasters: GdalRasters, data: Pa
     assert mask_of(rasters, projected).mean() == pytest.approx(burnt.mean(), abs=0.1 * burnt.mean() + 0.01)
 
 
+def test_a_mask_raster_keeps_the_pixels_where_it_has_a_value_other_than_0(
+    rasters: GdalRasters, scene: Handle, make_raster: MakeRaster
+) -> None:
+    values = np.random.default_rng(4).integers(0, 4, (1, 20, 20)).astype(np.uint8)
+    # Cells of 4 m from 500020, 3999980 on: each over four of the scene's, and 3 means that nothing is known.
+    mask = make_raster(values, "mask.tif", transform=Affine(4, 0, 500_020, 0, -4, 3_999_980), nodata=3)
+    view = rasters.view(scene, [0], context(), ContextLayers(mask))
+    with rasters.open(view) as reader:
+        pixels, part = reader.read(view.grid.window), reader.read(Window(13, 17, 9, 31))
+    expected = np.zeros((60, 80), bool)
+    expected[10:50, 10:50] = np.isin(values[0], (1, 2)).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(pixels.mask, expected)
+    assert not pixels.data[:, ~expected].any()
+    np.testing.assert_array_equal(part.mask, expected[13:22, 17:48])
+
+
+def test_a_mask_raster_on_the_same_cells_counts_pixel_by_pixel(
+    rasters: GdalRasters, scene: Handle, make_raster: MakeRaster
+) -> None:
+    values = np.random.default_rng(4).integers(0, 2, (1, 60, 80)).astype(np.float32)
+    values[0, :5] = np.nan
+    extent = {"xmin": 500_010, "ymin": 3_999_900, "xmax": 500_050, "ymax": 4_000_000}
+    view = rasters.view(scene, [0], context(extent=extent), ContextLayers(make_raster(values, "mask.tif")))
+    np.testing.assert_array_equal(mask_of(rasters, view), (values[0] == 1)[:50, 5:25])
+
+
+def test_a_mask_raster_elsewhere_is_refused(rasters: GdalRasters, scene: Handle, make_raster: MakeRaster) -> None:
+    mask = make_raster(np.ones((1, 4, 4), np.uint8), "m.tif", transform=Affine(2, 0, 600_000, 0, -2, 4_000_000))
+    with pytest.raises(RasterError, match=r"the mask .* covers no part of raster"):
+        rasters.view(scene, [0], context(), ContextLayers(mask))
+
+
 SQUARE = (500_010, 3_999_900, 500_050, 3_999_960)
 HOLE = (500_020, 3_999_920, 500_030, 3_999_940)
 
