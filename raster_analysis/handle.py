@@ -63,6 +63,9 @@ class Handle:
             member.verify_unchanged()
         if self.stamp is None:
             return
-        path = Path(self.path)
-        if not path.exists() or Stamp.of(path) != self.stamp:
+        try:
+            is_same = Stamp.of(Path(self.path)) == self.stamp
+        except OSError:
+            is_same = False
+        if not is_same:
             raise InputChanged(f"input {self.title!r} was changed or removed while the job ran; submit it again")

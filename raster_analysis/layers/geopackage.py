@@ -100,6 +100,8 @@ def open_geopackage(handle: Handle) -> Iterator[sqlite3.Connection]:
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             raise BudgetError(f"reading {handle.title!r} took more than {TIME_LIMIT_S:g} s; ask for less") from None
+        # A file that was just replaced or deleted cannot be opened either.
+        handle.verify_unchanged()
         raise InputError(f"layer {handle.title!r} cannot be read so: {error}") from error
     except sqlite3.DatabaseError as error:
         raise InputError(f"layer {handle.title!r} is no readable GeoPackage") from error

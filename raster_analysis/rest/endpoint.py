@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from raster_analysis.errors import TokenRequired
+from raster_analysis.errors import InputChanged, TokenRequired
 from raster_analysis.portal.quota import Room
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
@@ -155,7 +155,7 @@ class Desk:
         try:
             call = self._admit(endpoint, request, fields)
             visit = _visit(endpoint, call)
-            answer = endpoint.work(call)
+            answer = _work(endpoint, call)
             if isinstance(answer, Waiting):
                 return partial(self._finish, endpoint, call, answer)
             return self._show(endpoint, call, answer)
@@ -199,6 +199,16 @@ class Desk:
     ) -> Response:
         """Return the answer to a request that failed, in the format it asked for."""
         return dialect.refuse(error, request, fields, visit=visit or Visit(request.url.path), pages=self.pages)
+
+
+def _work(endpoint: Endpoint, call: Call) -> Answer | Response | Waiting:
+    try:
+        return endpoint.work(call)
+    except InputChanged:
+        # A layer got other data between its row and its file: the second look finds the new file.
+        if not endpoint.reads:
+            raise
+        return endpoint.work(call)
 
 
 def _check_browser(request: Request, credentials: Credentials, fields: Mapping[str, str]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from raster_analysis.errors import InputChanged
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.rest.access import Policy
 from raster_analysis.rest.endpoint import Call, Desk, Endpoint, reading
@@ -50,6 +52,25 @@ def test_polls_are_answered_while_readers_are_busy(tmp_path: Path) -> None:
     answers = asyncio.run(ask())
 
     assert answers == [{"is": "quick"}] * 3 + [{"is": "slow"}] * _MANY
+
+
+def test_a_layer_whose_file_was_just_replaced_is_read_again(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def read_layer(call: Call) -> Answer:
+        asked.append(call.request.url.path)
+        if len(asked) % 2:
+            raise InputChanged("input 'trees' was changed")
+        return Answer({"is": "new"})
+
+    urls, nobody = Urls("http://localhost"), cast(Any, None)
+    desk = Desk(nobody, Pages(urls, "site"), 1000, Uploads(tmp_path, 1000))
+    once = Endpoint("/arcgis/other", read_layer, Policy.OPEN)
+    client = TestClient(make_site(desk, [*reading([Endpoint("/arcgis/layer", read_layer, Policy.OPEN)]), once]))
+
+    assert client.get("/arcgis/layer?f=json").json() == {"is": "new"}
+    assert client.get("/arcgis/other?f=json").json()["error"]["code"] == 400
+    assert asked == ["/arcgis/layer", "/arcgis/layer", "/arcgis/other"]
 
 
 def test_every_route_of_layers_waits_in_a_line_of_its_own(client: Any) -> None:
