@@ -123,11 +123,11 @@ predicate = st.one_of(
     st.builds("{} IS {}".format, st.one_of(numeric, textual), st.sampled_from(["NULL", "NOT NULL"])),
     st.sampled_from(["1=1", "1=0", "CAST(Count AS INTEGER) > 1"]),
 )  # fmt: skip
+# NOT over AND is left out: of a null and a truth OGR's SQL makes a falsehood, standard SQL another null.
 clause = st.recursive(
-    predicate,
+    st.one_of(predicate, st.builds("NOT ({})".format, predicate)),
     lambda inner: st.one_of(
         st.builds("{} {} {}".format, inner, st.sampled_from(["AND", "OR", "and"]), inner),
-        st.builds("NOT ({})".format, inner),
         st.builds("({})".format, inner),
     ),
     max_leaves=5,
