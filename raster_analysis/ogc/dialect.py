@@ -123,6 +123,7 @@ async def _read_json(request: Request, limit: int) -> JsonValue | Problem:
         await body.drain()
         request.state.is_unread = not body.is_over
         raise
+    request.state.is_unread = False
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         return Problem(415, f"Content type {kind[:100]!r} is not supported; send {JSON}.")

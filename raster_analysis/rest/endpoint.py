@@ -18,6 +18,7 @@ from raster_analysis.portal.quota import Room
 from raster_analysis.portal.uploads import Uploads
 from raster_analysis.portal.users import User
 from raster_analysis.rest.access import Credentials, Identities, Policy, admit, credentials_of
+from raster_analysis.rest.body import read_out
 from raster_analysis.rest.dialect import ARCGIS, Dialect
 from raster_analysis.rest.envelope import Refusal
 from raster_analysis.rest.fields import BodyLimits, Fields
@@ -115,7 +116,7 @@ class Desk:
                 return await self._serve(endpoint, request)
             except Exception as error:  # noqa: BLE001 (the outermost layer: nothing may become a 5xx)
                 response = self.refuse(request, None, error, dialect=endpoint.dialect)
-                if getattr(request.state, "is_unread", False):
+                if await _is_unread(request):
                     # What is still to come must not be taken for the next request.
                     response.headers["connection"] = "close"
                 return response
@@ -209,6 +210,12 @@ def _work(endpoint: Endpoint, call: Call) -> Answer | Response | Waiting:
         if not endpoint.reads:
             raise
         return endpoint.work(call)
+
+
+async def _is_unread(request: Request) -> bool:
+    """Tell whether more is to come of a request that was refused, perhaps before anybody began to read it."""
+    unread: bool | None = getattr(request.state, "is_unread", None)
+    return not await read_out(request) if unread is None else unread
 
 
 def _check_browser(request: Request, credentials: Credentials, fields: Mapping[str, str]) -> None:

@@ -99,6 +99,7 @@ async def _body(request: Request, limit: int, fault: str = "") -> AsyncIterator[
     body = Body(request, limit, fault)
     try:
         yield body
+        request.state.is_unread = False
     except (Refusal, RasterAnalysisError):
         await body.drain()
         request.state.is_unread = not body.is_over

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Match
 
 from raster_analysis.rest.access import Policy
+from raster_analysis.rest.body import read_out
 from raster_analysis.rest.dialect import Dialect
 from raster_analysis.rest.endpoint import Call, Desk, Endpoint
 from raster_analysis.rest.envelope import Refusal, refusal_of
@@ -41,9 +42,17 @@ def make_site(
     """
     every = (*_own_endpoints(desk.pages.urls), *endpoints)
 
-    async def refuse(request: Request, error: Exception) -> Response:
+    def tell(request: Request, error: Exception) -> Response:
         dialect = next((spoken for root, spoken in dialects.items() if _is_below(root, request)), None)
         return _refuse_in(dialect, desk, request, error) if dialect else _refuse(desk, request, error)
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        response = tell(request, error)
+        # A form was posted to what is not there. Clients do that (contract 4.4), and send their next request on the
+        # same connection: it must not be closed under it without a word.
+        if not isinstance(error, HTTPException) or not await read_out(request):
+            response.headers["connection"] = "close"
+        return response
 
     app = Starlette(
         routes=[desk.route(endpoint) for endpoint in every],

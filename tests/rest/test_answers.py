@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import anyio
 import pytest
 from starlette.testclient import TestClient
 
@@ -92,6 +93,33 @@ def test_unknown_resources_of_the_api_are_error_envelopes(client: TestClient) ->
         assert answer.json()["error"]["code"] == 404
 
 
+@pytest.mark.parametrize(
+    "path", ["/arcgis/rest/services/Hosted/x/ImageServer/0", "/nothing", "/portal/sharing/rest/content/users/a/addItem"]
+)
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_body_that_nobody_wants_is_read_or_its_connection_is_said_to_close(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, ends: bool
+) -> None:
+    """Else the next request of the client meets a connection that is being closed."""
+    monkeypatch.setattr("raster_analysis.rest.body._DRAIN_PAUSE_S", 0.01)
+    pieces = [{"type": "http.request", "body": b"f=js", "more_body": True}]
+    pieces += [{"type": "http.request", "body": b"on", "more_body": False}] * ends
+    sent: list[dict] = []
+
+    async def receive() -> dict:
+        return pieces.pop(0) if pieces else await anyio.sleep_forever()
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"6")]
+    headers += [(b"x-esri-authorization", b"Bearer expired")]
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"f=json"}
+    anyio.run(client.app, {**scope, "headers": headers, "client": ("127.0.0.1", 1), "state": {}}, receive, send)
+    assert pieces == []
+    assert ((b"connection", b"close") in sent[0]["headers"]) == (not ends)
+
+
 def test_other_paths_are_plain_404(client: TestClient) -> None:
     assert client.get("/nothing").status_code == 404
 
@@ -158,7 +186,7 @@ def test_urls_in_answers_come_from_the_settings(client: TestClient, header: str)
         (AccessError("Item does not exist or is inaccessible."), 400),
         (InputError("wrong"), 400),
         (JobError("done"), 400),
-        (BudgetError("too much"), 500),
+        (BudgetError("too much"), 400),
     ],
 )
 def test_each_error_has_its_code_and_its_message(error: Exception, code: int) -> None:
