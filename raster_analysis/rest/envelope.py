@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from raster_analysis.errors import (
+    BudgetError,
     InputError,
     InvalidToken,
     JobError,
@@ -32,6 +33,8 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (LoginError, 400),
     (InputError, 400),
     (JobError, 400),
+    # Less was to be asked for: an image of too many bytes, a query of too many seconds.
+    (BudgetError, 400),
     (RasterAnalysisError, 500),
 )
 """The code of each error, the first that fits (contract 2.3)."""
