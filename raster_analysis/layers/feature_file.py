@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _PAGED = ("GPKG", "FlatGeobuf", "ESRI Shapefile")
 """Formats in which the reader of a part need not parse all that comes before; others are read at once."""
+_EXACT = 2**53
+"""From here on not every whole number is a float."""
 _KINDS = {"b": FieldKind.BOOLEAN, "i": FieldKind.LONG, "u": FieldKind.LONG, "f": FieldKind.REAL, "O": FieldKind.TEXT}
 
 
@@ -100,6 +102,8 @@ def _read(handle: Handle, **choice: Any) -> FeatureTable:
         for name, values, dtype in zip(meta["fields"], data, meta["dtypes"], strict=True)
         if (column := _column(str(name), values, str(dtype), handle)) is not None
     }
+    if handle.driver == "GPKG":
+        columns |= {name: _read_exactly(handle, name, fids) for name in columns if _is_rounded(columns[name])}
     return FeatureTable(
         # What cannot be parsed becomes a feature without a place; its attributes stay.
         geometries=np.asarray(shapely.from_wkb(wkb, on_invalid="ignore"), object),
@@ -131,6 +135,30 @@ def _column(name: str, values: npt.NDArray[Any], dtype: str, handle: Handle) -> 
         log.warning("features %s: field %s holds binary data and is left out", handle.title, name)
         return None
     return np.array([_text(value) for value in values], object)
+
+
+def _is_rounded(column: npt.NDArray[np.generic] | Sequence[str]) -> bool:
+    """Tell whether whole numbers may have lost digits: those with nulls among them came as floats."""
+    if not np.ma.isMaskedArray(column):
+        return False
+    values = np.ma.getdata(column)
+    return values.dtype == np.int64 and bool(((values >= _EXACT) | (values <= -_EXACT)).any())
+
+
+def _read_exactly(handle: Handle, name: str, fids: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+    """Return a column of 64-bit whole numbers of a GeoPackage, masked where it is null."""
+    with _readable(handle):
+        info = pyogrio.read_info(handle.path, layer=0)
+    key, layer = quote_name(info["fid_column"]), quote_name(info["layer_name"])
+    query = f"SELECT {key}, {quote_name(name)} FROM {layer} WHERE {key} BETWEEN ? AND ?"  # noqa: S608 - names of the file's own, quoted
+    try:
+        with closing(sqlite3.connect(f"file:{_uri(handle.path)}?mode=ro", uri=True)) as database:
+            found = dict(database.execute(query, (int(fids.min()), int(fids.max()))).fetchall())
+        values = [found[fid] for fid in fids.tolist()]
+    except (sqlite3.Error, KeyError) as error:
+        raise InputError(f"features {handle.title!r}: numbers of field {name!r} are too long to be read") from error
+    missing = np.array([value is None for value in values], bool)
+    return np.ma.masked_array(np.array([value or 0 for value in values], np.int64), missing)
 
 
 def _text(value: Any) -> str | None:

@@ -70,6 +70,20 @@ def test_a_file_keeps_values_nulls_types_and_geometries(tmp_path: Path, suffix: 
     assert shapely.equals(table.geometries, frame().geometry.values).all()
 
 
+def test_large_whole_numbers_with_nulls_among_them_keep_their_digits(tmp_path: Path) -> None:
+    wanted = [2**53 + 1, None, -(2**62) - 1, 0]
+    frame = geopandas.GeoDataFrame(
+        {"n": pd.array(wanted, "Int64"), "m": [1, 2, 3, 4]}, geometry=[shapely.Point(n, n) for n in range(4)], crs=3857
+    )
+    frame.to_file(tmp_path / "in.gpkg", engine="pyogrio")
+    features, source = OgrFeatures(), resolve_features(str(tmp_path / "in.gpkg"))
+    parts = list(features.read_parts(source, size=3))
+    assert [plain(part.columns["n"]) for part in parts] == [wanted[:3], wanted[3:]]
+    assert plain(features.read(source, "m > 1").columns["n"]) == wanted[1:]
+    features.write_parts(tmp_path / "out.gpkg", iter(parts))
+    assert plain(features.read(resolve_features(str(tmp_path / "out.gpkg"))).columns["n"]) == wanted
+
+
 def test_parts_are_the_whole_in_order(tmp_path: Path) -> None:
     handle = source(save(tmp_path / "a.gpkg", frame()))
     parts = list(OgrFeatures().read_parts(handle, size=2))
