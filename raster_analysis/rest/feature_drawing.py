@@ -56,8 +56,8 @@ def answer_feature_drawing(handle: Handle, arguments: dict[str, JsonValue]) -> C
 def _draw(handle: Handle, request: DrawingRequest) -> Content:
     layer = find_layer(handle, request.layer)
     if layer.geometry_kind is None:
-        rows = "row" if layer.count == 1 else "rows"
-        return Content(write_svg(f"A table of {layer.count:,} {rows}, without geometry"), "image/svg+xml")
+        noun = "row" if layer.count == 1 else "rows"
+        return Content(write_svg(f"A table of {layer.count:,} {noun}, without geometry"), "image/svg+xml")
     canvas, place, reference = _canvas(request, layer.bounds or (0.0, 0.0, 1.0, 1.0))
     class_field, known = classes_of(handle, request.layer)
     query = FeatureQuery(
