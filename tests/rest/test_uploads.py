@@ -127,11 +127,15 @@ def test_a_viewer_uploads_nothing(as_bob: Asker) -> None:
     assert as_bob.error(f"{UPLOADS}/register", itemName="x.tif")[0] == 403
 
 
-def test_an_upload_needs_a_file_and_a_reference_names_one(as_alice: Asker, rooms: Rooms) -> None:
+def test_an_upload_needs_a_file(as_alice: Asker) -> None:
     assert as_alice.error(f"{UPLOADS}/upload", filename="x.tif")[0] == 400
+
+
+def test_two_uploads_are_one_raster_for_their_owner_only(as_alice: Asker, rooms: Rooms) -> None:
     both = json.dumps({"itemIds": [send(as_alice, picture()), send(as_alice, picture())]})
-    with pytest.raises(ParameterError, match="itemIds names 2 uploads; give one"):
-        bind(rooms, "alice", inputRaster=both)
+    assert len(bind(rooms, "alice", inputRaster=both)["inputRaster"].members) == 2
+    with pytest.raises(ParameterError, match=r"raster 1 of 2.*Upload does not exist"):
+        bind(rooms, "carol", inputRaster=both)
 
 
 @pytest.mark.parametrize("name", ["../../portal.sqlite", "a\r\nX-Evil: 1", "whole", "1", "", "x" * 500])
