@@ -27,6 +27,13 @@ class LandCover(IntEnum):
     OPEN = 6
 
 
+class Date(IntEnum):
+    """Which of two dates of a place is seen; without one, everything that ever stands there is."""
+
+    BEFORE = 0
+    AFTER = 1
+
+
 class Zone(IntEnum):
     """What a block of land is used for."""
 
@@ -89,16 +96,16 @@ class Site:
 class Landscape:
     """A world without end, from a seed."""
 
-    def __init__(self, seed: int, cell_size: float, theme: Theme = COUNTRY) -> None:
+    def __init__(self, seed: int, cell_size: float, theme: Theme = COUNTRY, date: Date | None = None) -> None:
         """Prepare the fields; nothing is drawn yet."""
-        self.seed, self.cell_size, self.theme = seed, cell_size, theme
+        self.seed, self.cell_size, self.theme, self.date = seed, cell_size, theme, date
         self._bend_rows = self._field(1, 330.0)
         self._bend_cols = self._field(2, 330.0)
         self._lake = self._field(3, 260.0)
         self._river = self._field(4, 600.0)
         self._town = self._field(5, 420.0)
         self.cluster = self._field(6, 28.0)
-        self.light = self._field(7, 240.0)
+        self.light = self._field(11 if date is Date.AFTER else 7, 240.0)
         self.patch = self._field(8, 22.0)
         angle = float(uniform(seed, 9, np.array([0]), np.array([0]))[0]) * 0.9 - 0.45
         self._cos, self._sin = float(np.cos(angle)), float(np.sin(angle))

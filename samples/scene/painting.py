@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.landscape import MAX_STRIPS, LandCover, Landscape, Site, Zone
+from scene.dates import field_fate
+from scene.landscape import MAX_STRIPS, Date, LandCover, Landscape, Site, Zone
 from scene.noise import Floats32, Ints, Texture, Window, uniform
 from scene.objects import Kind, Objects
 from scene.relief import local_position
@@ -130,6 +131,8 @@ def _palette(land: Landscape, i_first: int, j_first: int, counts: tuple[int, int
     # Strips of a field differ; gardens and woods are of one piece.
     one_piece = np.where(zone == Zone.FARM, strip, 0)
     fate, tone = (uniform(land.seed, salt, i * MAX_STRIPS + one_piece, j) for salt in (500, 501))
+    if land.date is Date.AFTER:
+        fate = np.where(zone == Zone.FARM, field_fate(fate, land.seed, i * MAX_STRIPS + strip, j), fate)
     choices = (_FIELD_STAGES, _LAWNS, _FOREST_FLOORS, _LAWNS, _YARDS, _SOILS, _LAWNS)
     color = np.empty((len(zone), 4), np.float32)
     for use, colors in enumerate(choices):

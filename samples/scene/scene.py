@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.landscape import COUNTRY, Landscape, Theme
+from scene.dates import is_worked, see_things, standing
+from scene.landscape import COUNTRY, Date, LandCover, Landscape, Theme
 from scene.noise import Texture, Window, uniform
 from scene.objects import MAX_HEIGHT_M, Kind, Objects, place_objects
 from scene.painting import Brushes, View, paint
@@ -38,6 +39,8 @@ class Chunk:
     """Row and column that say which chunk an object belongs to: its middle, for wings that of their building."""
     visible: NDArray[np.float64]
     """Share of each crown that no other object hides; 1 for buildings."""
+    things: NDArray[np.int64] | None
+    """What is seen in each cell, as numbers that hold for both dates; None in a scene without dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,15 @@ class Sun:
 class Scene:
     """An endless orthophoto."""
 
-    def __init__(self, seed: int, cell_size: float = 0.3, theme: Theme = COUNTRY, chunk: int = CHUNK) -> None:
+    def __init__(
+        self,
+        seed: int,
+        cell_size: float = 0.3,
+        theme: Theme = COUNTRY,
+        chunk: int = CHUNK,
+        *,
+        date: Date | None = None,
+    ) -> None:
         """Prepare textures and fields.
 
         Args:
@@ -66,18 +77,19 @@ class Scene:
             cell_size: Side of a cell in metres, 0.1 to 0.6.
             theme: The mix of land uses.
             chunk: Side of the squares in which the world is made; results agree between sizes but for rounding.
+            date: One of two dates between which things come and go; light and noise differ too.
         """
         if not 0.05 <= cell_size <= 1.0:
             raise ValueError(f"cell_size {cell_size} is outside 0.05 to 1.0 metres")
         self.seed, self.cell_size, self.chunk = seed, cell_size, chunk
-        self.land = Landscape(seed, cell_size, theme)
-        self.sun = _sun(seed)
+        self.land = Landscape(seed, cell_size, theme, date)
+        self.sun = _sun(seed, int(date or 0))
         self._halo = int(np.ceil(MAX_HEIGHT_M / self.sun.drop / cell_size)) + 2
         reach = chunk + 2 * self._halo
         fine = 0.3 / cell_size
         self._brushes = Brushes(
-            grain=Texture(seed, 0, 0.0, 1021, reach),
-            sensor=Texture(seed, 1, 0.0, 1013, reach),
+            grain=Texture(seed, 5 if date else 0, 0.0, 1021, reach),
+            sensor=Texture(seed, 6 if date else 1, 0.0, 1013, reach),
             leaf=Texture(seed, 2, 1.3, 997, reach),
             clump=Texture(seed, 3, 3.2 * fine, 1009, reach),
             patch=Texture(seed, 4, 11.0 * fine, 1019, reach),
@@ -95,6 +107,17 @@ class Scene:
             pixels[:, to[0], to[1]] = picture.pixels[:, source[0], source[1]]
             labels[to] = picture.labels[source]
         return Picture(pixels, labels)
+
+    def changed(self, other: Scene, window: Window) -> NDArray[np.bool_]:
+        """Tell in which cells of a window another thing is seen than in the scene of another date, `(rows, cols)`."""
+        changed = np.empty((window.height, window.width), np.bool_)
+        for index in self.chunk_indexes(window):
+            to, source = _overlap(window, self._chunk_window(*index))
+            mine, theirs = self.chunk_at(*index).things, other.chunk_at(*index).things
+            if mine is None or theirs is None:
+                raise ValueError("only scenes of two dates can be compared")
+            changed[to] = mine[source] != theirs[source]
+        return changed
 
     def objects(self, window: Window) -> tuple[Objects, NDArray[np.float64]]:
         """List trees and buildings whose middle lies in a window, and the visible share of each."""
@@ -129,18 +152,31 @@ class Scene:
     def _make(self, window: Window) -> Chunk:
         wide = window.pad(self._halo)
         objects = place_objects(self.land, wide)
+        if self.land.date is not None:
+            objects = objects.take(standing(objects, self.seed, self.land.date))
         relief = draw_relief(objects, wide, self._brushes.clump)
         shade = cast_shadow(relief.height, self.sun.step_rows, self.sun.step_cols, self.sun.drop, self._halo)
         ring = slice(self._halo - _RING, self._halo + window.height + _RING)
         shadow = ((shade - relief.height)[ring, ring] * np.float32(0.6 / self.sun.drop)).clip(0, 1)
         view = View(window.pad(_RING), objects, relief.top[ring, ring], shadow)
         painted = paint(self.land, view, self._brushes)
-        return Chunk(Picture(*painted), *_belonging(objects, relief.top, window))
+        inner = slice(self._halo, self._halo + window.height)
+        things = self._things(objects, relief.top[inner, inner], painted[1], window=window)
+        return Chunk(Picture(*painted), *_belonging(objects, relief.top, window), things)
+
+    def _things(
+        self, objects: Objects, top: NDArray[np.int64], labels: NDArray[np.uint8], *, window: Window
+    ) -> NDArray[np.int64] | None:
+        if self.land.date is None:
+            return None
+        site = self.land.grid(window)
+        worked = is_worked(self.seed, site.i, site.j, site.strip) & (self.land.date is Date.AFTER)
+        return see_things(objects, top, worked & (labels == LandCover.FIELD), seed=self.seed)
 
 
-def _sun(seed: int) -> Sun:
+def _sun(seed: int, date: int) -> Sun:
     """Somewhere between east and west over south, 42 to 62 degrees high."""
-    which = np.array([0])
+    which = np.array([date])
     azimuth = np.deg2rad(105 + 150 * float(uniform(seed, 400, which, which)[0]))
     elevation = np.deg2rad(42 + 20 * float(uniform(seed, 401, which, which)[0]))
     # Azimuth turns clockwise from north, which is up; shadow falls away from the sun.
