@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from filled_store import fill_store
 from live_server import LiveServer
-from strips import write_strip
-from tiny_models import write_folder, write_package
 
 from raster_analysis.rest_client import RestClient
-
-SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 @pytest.fixture(scope="session")
@@ -54,17 +49,3 @@ def make_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield make
     for server in made:
         server.stop()
-
-
-def fill_store(store: Path) -> None:
-    store.mkdir(parents=True)
-    command = [sys.executable, str(SAMPLES / "make_scene.py"), str(store / "scene.tif"), "--size", "512"]
-    subprocess.run([*command, "--seed", "2024"], check=True, stdout=subprocess.DEVNULL)
-    for package in ("detector", "landcover"):
-        shutil.copy2(SAMPLES / "packages" / f"{package}.dlpk", store)
-    write_package(store / "tiny.dlpk", bands=4)
-    write_package(store / "labels.dlpk", bands=1)
-    write_package(store / "slow.dlpk", layers=2)
-    write_package(store / "broken.dlpk", ModelFile="missing.onnx", Classes="none", ImageHeight=None)
-    write_folder(store / "folder", bands=4, ModelName="From a folder")
-    write_strip(store / "strip.tif", 3)

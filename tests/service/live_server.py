@@ -21,6 +21,8 @@ from raster_analysis.rest_client import RestClient
 
 PASSWORD = "correct horse battery"
 USERS = {"ann": Role.PUBLISHER, "bob": Role.PUBLISHER}
+_SLOT = "raster_analysis.executors.slot"
+"""What tells workers from readers, which are children of the server too."""
 START_LIMIT_S = 60.0
 """Far above what it takes; other work may hold the processor."""
 
@@ -90,7 +92,8 @@ class LiveServer:
 
     def slots(self) -> list[psutil.Process]:
         """Return the worker processes."""
-        return [child for child in psutil.Process(self._running.pid).children() if runs(child)]
+        children = psutil.Process(self._running.pid).children()
+        return [child for child in children if runs(child) and _SLOT in child.cmdline()]
 
     def files(self, job: str) -> dict[str, int]:
         """Return the block files of a job that are there, and when each was written, in nanoseconds."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from filled_store import fill_store
 from live_server import LiveServer, free_port, until
 
 BUCKET = "s3://items/portal"
@@ -56,8 +57,6 @@ def test_packages_and_results_lie_in_the_bucket_and_jobs_work_on_copies(
     make_server: Callable[..., LiveServer], endpoint: str
 ) -> None:
     server = make_server("bucket", environment=settings(endpoint))
-    from conftest import fill_store
-
     fill_store(server.store)
     server.start()
     with httpx.Client(

@@ -10,7 +10,6 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pyogrio
-import pytest
 import rasterio
 from live_server import LiveServer, job_id, until
 
@@ -21,15 +20,7 @@ PACKAGE = Path(__file__).parents[2] / "samples" / "packages" / "objects.dlpk"
 FEATURES = 12_000
 
 
-@pytest.fixture
-def package(server: LiveServer) -> str:
-    shutil.copy2(PACKAGE, server.store)
-    return "/fileShares/s/objects.dlpk"
-
-
-def test_features_of_a_detection_are_labelled_by_the_url_of_their_layer(
-    client: RestClient, package: str, tmp_path: Path
-) -> None:
+def test_features_of_a_detection_are_labelled_by_the_url_of_their_layer(client: RestClient, tmp_path: Path) -> None:
     detected = client.run(
         "DetectObjectsUsingDeepLearning",
         {"inputRaster": "/rasterStores/s/scene.tif", "model": "/fileShares/s/detector.dlpk", "outputObjects": "seen"},
@@ -38,7 +29,7 @@ def test_features_of_a_detection_are_labelled_by_the_url_of_their_layer(
         "inputRaster": {"uri": "/rasterStores/s/scene.tif"},
         "inputFeatures": {"url": f"{detected['url']}/0", "filter": "Confidence > 40"},
         "outputFeatureClass": {"serviceProperties": {"name": "kinds"}},
-        "model": {"uri": package},
+        "model": {"uri": "/fileShares/s/objects.dlpk"},
         "classLabelField": "Kind",
         "processAllRasterItems": "false",
     }

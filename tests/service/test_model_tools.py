@@ -68,7 +68,8 @@ def test_a_definition_written_out_runs(server: LiveServer, client: RestClient, t
 def test_stores_are_listed(client: RestClient) -> None:
     form = {"dataStoreName": "/rasterStores/s", "filter": "*.dlpk"}
     assert client.run("ListDatastoreContent", form)["contentList"]["contentList"] == [
-        "broken.dlpk", "detector.dlpk", "labels.dlpk", "landcover.dlpk", "slow.dlpk", "tiny.dlpk",
+        "broken.dlpk", "detector.dlpk", "labels.dlpk", "landcover.dlpk", "objects.dlpk", "slow.dlpk",
+        "tiny.dlpk",
     ]  # fmt: skip
     assert "folder/" in client.run("ListDatastoreContent", {"dataStoreName": "s"})["contentList"]["contentList"]
     for place in ("nowhere", "/rasterStores/s/..", "/etc", "/rasterStores/s/scene.tif"):
