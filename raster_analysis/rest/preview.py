@@ -131,12 +131,14 @@ class Previews:
 
 
 def previewed_outputs(job: Job, find_input: FindInput) -> list[str]:
-    """Return the outputs that can be drawn over what the job was given; none when that is gone."""
+    """Return the outputs that can be drawn over what the job was given; none when that is gone, or no single file."""
     drawn = [name for name, value in job.outputs.items() if _service_of(value)]
     try:
-        return drawn if drawn and find_input(job) else []
+        raster = find_input(job) if drawn else None
     except RasterAnalysisError:
         return []
+    # Readers open files: neither a mosaic of several nor what lies on another server is one.
+    return drawn if raster and raster.driver else []
 
 
 def _layer_of(call: Call) -> int:
