@@ -17,6 +17,7 @@ from raster_analysis.inputs import SpatialReference
 
 _WEB_MERCATOR = 3857
 _WEB_MERCATOR_CODES = (102100, 102113, 900913)
+_LONGITUDE_LATITUDE = 4326
 _PARTS_OF_EDGES = 32
 """Straight edges become curves in another system; this many parts follow them."""
 
@@ -90,9 +91,28 @@ def project_one(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
 
 def grow(shape: BaseGeometry, crs: CRS, distance_m: float) -> BaseGeometry:
     """Return a shape with all that lies within a distance on the ground."""
-    middle = project_one(shape.centroid, crs, CRS.from_epsg(4326)).centroid
+    degrees = _of_code(_LONGITUDE_LATITUDE)
+    middle = project_one(shape.centroid, crs, degrees).centroid
     flat = CRS.from_proj4(f"+proj=aeqd +lat_0={middle.y:.9f} +lon_0={middle.x:.9f} +datum=WGS84 +units=m")
-    return project_one(project_one(shape, crs, flat).buffer(distance_m), flat, crs)
+    grown = project_one(shape, crs, flat).buffer(distance_m)
+    return project_one(_within_the_map(project_one(grown, flat, degrees), middle.x), degrees, crs)
+
+
+def _within_the_map(shape: BaseGeometry, middle: float) -> BaseGeometry:
+    """Return a shape of degrees in two parts when it reaches over the 180th meridian; its middle is known."""
+    bent = shapely.transform(shape, lambda points: _near(points, middle))
+    west, _, east, _ = bent.bounds
+    if west >= -180 and east <= 180:
+        return bent
+    turns = (bent, shapely.transform(bent, lambda points: points + np.array([360.0 if west < -180 else -360.0, 0])))
+    world = shapely.box(-180, -90, 180, 90)
+    return shapely.union_all([shapely.make_valid(turn).intersection(world) for turn in turns])
+
+
+def _near(points: Points, middle: float) -> Points:
+    """Return degrees whose longitudes are less than half a turn from one of them."""
+    turns = np.round((points[:, 0] - middle) / 360)
+    return np.column_stack([points[:, 0] - 360 * turns, points[:, 1]])
 
 
 def _mover(source: CRS, target: CRS) -> Callable[[Points], Points]:

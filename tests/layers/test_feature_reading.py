@@ -235,3 +235,20 @@ def test_answers_are_kept_but_those_that_ask_what_time_it_is(handle: Handle, mon
         feature_questions.answer_features(handle, query)
 
     assert counted == ["seen < CURRENT_TIMESTAMP", "seen IS NOT NULL", "seen < CURRENT_TIMESTAMP"]
+
+
+@pytest.mark.parametrize("code", [4326, 3857])
+def test_what_lies_near_is_found_across_the_180th_meridian(code: int, tmp_path: Path) -> None:
+    places = np.array([(179.99, 10.0), (-179.99, 10.0), (0.0, 10.0), (90.0, 10.0), (179.0, 10.0)])
+    x, y = Transformer.from_crs(4326, code, always_xy=True).transform(*places.T)
+    path = tmp_path / "far.gpkg"
+    columns = {"n": np.arange(len(places))}
+    pyogrio.raw.write(
+        path, shapely.to_wkb(shapely.points(x, y)), [*columns.values()], [*columns], crs=f"EPSG:{code}",
+        geometry_type="Point", driver="GPKG", layer="far",
+    )  # fmt: skip
+    far = Handle("features", str(path), "far", "GPKG", Stamp.of(path))
+
+    for longitude in (179.995, -179.995):
+        place = Place(f"POINT ({longitude} 10)", SpatialReference(wkid=4326), distance_m=5000)
+        assert find_feature_ids(far, 0, FeatureQuery(place=place)) == [1, 2]
