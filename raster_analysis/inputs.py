@@ -159,7 +159,7 @@ class RasterReference(DataReference):
         """Return the references that make up a collection, in their order; nothing for one raster."""
         if self.item_id or self.url or self.uri:
             return ()
-        by_id = tuple(DataReference(upload_ids=(one,)) for one in self.upload_ids)
+        by_id = tuple(DataReference(itemIds=(one,)) for one in self.upload_ids)
         named = (*self.listed, *by_id)
         return named if len(named) > 1 or self.listed else ()
 

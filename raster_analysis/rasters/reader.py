@@ -165,7 +165,7 @@ class GdalReader:
     def _read_mask(self, window: Window) -> npt.NDArray[np.bool_]:
         if self._mask is not None:
             found = self._mask.read(window)
-            return found.mask & (found.data[0] != 0)
+            return np.asarray(found.mask & (found.data[0] != 0), np.bool_)
         return self._polygons.read(window) if self._polygons else np.ones((window.height, window.width), np.bool_)
 
 
