@@ -35,7 +35,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server of its own, to be stopped, started and damaged."""
     server = LiveServer(tmp_path_factory.mktemp("fragile"), http=False)
     server.store.mkdir(parents=True)
-    write_strip(server.store / "strip.tif", 3)
+    write_strip(server.store / "strip.tif", 2)
     write_package(server.store / "slow.dlpk", layers=2)
     server.start()
     yield server
