@@ -50,7 +50,7 @@ def test_changes_between_two_local_rasters_and_a_copy(dates, noise, make_classif
         ),
         (["ClassifyObjectsUsingDeepLearning", "--inputRaster", "{raster}"], "required parameter"),
         (["CopyRaster", "--inputRaster", "none.tif", "--outputName", "o"], "--inputRaster 'none.tif' was not found"),
-        (["CopyRaster", "--inputRaster", "{raster}", "--outputName", "o", "--resamplingMethod", "best"], "'NEAREST', 'BILINEAR'"),
+        (["CopyRaster", "--inputRaster", "{raster}", "--outputName", "o", "--resampling-method", "best"], "'NEAREST',"),
         (["ComputeAccuracyforObjectDetection", "--detectedFeatures", "a.gpkg"], "required parameter"),
     ],
     ids=["missing", "misspelt", "no file", "objects", "copy", "choice", "accuracy"],
