@@ -53,6 +53,7 @@ def prepare(detected: Given, truth: Given, mask: FeatureTable | None) -> Compari
     crs = _common_system(truth.table.crs, detected.table.crs, notes)
     sides = [_Side.of(given, crs, notes) for given in (detected, truth)]
     if mask is not None:
+        _check_polygons("maskFeatures", mask.geometries)
         area = shapely.union_all(_solid(reproject(_present(mask.geometries), mask.crs, crs)))
         shapely.prepare(area)
         sides = [side.within(area) for side in sides]
@@ -77,10 +78,7 @@ class _Side:
     @classmethod
     def of(cls, given: Given, crs: str | None, notes: list[str]) -> _Side:
         shapes = given.table.geometries
-        kinds = set(shapely.get_type_id(shapes).tolist()) - {-1, *_AREAS}
-        if kinds:
-            named = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
-            raise InputError(f"{given.parameter} holds geometries of type {named}; accuracy needs polygons")
+        _check_polygons(given.parameter, shapes)
         shapes = _solid(reproject(shapes, given.table.crs, crs))
         classes = _classes(given)
         scores = _scores(given, notes)
@@ -105,6 +103,13 @@ class _Side:
     def as_objects(self, numbers: dict[str, int]) -> Objects:
         labels = np.fromiter((numbers[name] for name in self.classes), np.int64, len(self.classes))
         return Objects(self.geometries, labels, self.scores)
+
+
+def _check_polygons(parameter: str, shapes: npt.NDArray[np.object_]) -> None:
+    kinds = set(shapely.get_type_id(shapes).tolist()) - {-1, *_AREAS}
+    if kinds:
+        named = ", ".join(sorted(shapely.GeometryType(kind).name.lower() for kind in kinds))
+        raise InputError(f"{parameter} holds geometries of type {named}; accuracy needs polygons")
 
 
 def _common_system(truth: str | None, detected: str | None, notes: list[str]) -> str | None:

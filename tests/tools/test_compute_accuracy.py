@@ -190,6 +190,8 @@ def test_points_and_stores_to_write_to_are_refused(judge, scene, tmp_path):
     )
     with pytest.raises(InputError, match="groundTruthFeatures holds geometries of type point; accuracy needs polygons"):
         judge(scene[0], points)
+    with pytest.raises(InputError, match="maskFeatures holds geometries of type point; accuracy needs polygons"):
+        judge(*scene, mask=points)
     for name in ("outAccuracyTableName", "outAccuracyReportName"):
         with pytest.raises(ParameterError, match="stores are only read here"):
             judge(*scene, **{name: '{"uri": "/fileShares/store/report"}'})
