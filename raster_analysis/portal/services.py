@@ -24,7 +24,7 @@ UNFILLED_MS = 24 * 3600 * 1000
 """How long a service waits for its job (contract 10: a day)."""
 _NAME = re.compile(r"\w+", re.ASCII)
 _NOT_IN_NAME = re.compile(r"\W+", re.ASCII)
-_PATH = re.compile(r"/arcgis/rest/services/Hosted/(\w+)/(FeatureServer|ImageServer)(?:/\d+)?/?", re.ASCII)
+_PATH = re.compile(r"/arcgis/rest/services/Hosted/(\w+)/(FeatureServer|ImageServer)(?:/0)?/?", re.ASCII)
 
 
 class ServiceKind(StrEnum):
@@ -60,7 +60,7 @@ class ServiceName:
 
     @classmethod
     def of_path(cls, path: str) -> ServiceName | None:
-        """Return the service that a path (perhaps of one of its layers) names, None for any other path."""
+        """Return the service that a path (perhaps of its one layer, 0) names, None for any other path."""
         match = _PATH.fullmatch(path)
         return cls(ServiceKind(match[2]), match[1]) if match else None
 

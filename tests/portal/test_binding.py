@@ -179,7 +179,13 @@ def test_urls_of_other_servers_are_refused(portal: Portal, alice: User, url: str
     assert "secret" not in told[0]
 
 
-@pytest.mark.parametrize("path", ["", "/", "/arcgis/rest/services/Other/x/ImageServer", "/portal/home/item.html", "/x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "", "/", "/arcgis/rest/services/Other/x/ImageServer", "/portal/home/item.html", "/x",
+        "/arcgis/rest/services/Hosted/scene_1/FeatureServer/5",
+    ],
+)  # fmt: skip
 def test_urls_of_ours_that_name_nothing_are_refused(portal: Portal, alice: User, path: str) -> None:
     assert "names no item" in faults(portal, alice, inputRaster={"url": BASE + path})[0]
 
