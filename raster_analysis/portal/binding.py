@@ -183,6 +183,8 @@ class Binder:
             raise NotPermitted(
                 f"user {user.name!r} is a {user.role.value} and may not add items; ask for a publisher's role"
             )
+        if target.uri:
+            raise InputError("stores are only read here; give a name, and the result becomes an item")
         # Told now rather than after hours of work; publishing asks again, but never for room.
         self._items.quota.check_begin(user.name)
         if target.item_id:

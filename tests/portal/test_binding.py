@@ -190,6 +190,11 @@ def test_urls_of_ours_that_name_nothing_are_refused(portal: Portal, alice: User,
     assert "names no item" in faults(portal, alice, inputRaster={"url": BASE + path})[0]
 
 
+def test_a_result_in_a_store_is_refused(portal: Portal, alice: User) -> None:
+    (told,) = faults(portal, alice, outputName={"uri": "/fileShares/images/found.gpkg"})
+    assert told == "outputName: stores are only read here; give a name, and the result becomes an item"
+
+
 def test_every_fault_is_told_at_once(portal: Portal, alice: User, store: Path, model_item: Item) -> None:
     (store / "notes.tif").write_text("no raster")
     told = faults(
