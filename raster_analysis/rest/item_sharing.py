@@ -55,13 +55,17 @@ class ItemSharing:
         return Answer({"itemId": call.path["id"], "notUnsharedFrom": [*_groups(call.fields)]})
 
     def unshare_items(self, call: Call) -> Answer:
-        """Take several items away from groups, none of which has them."""
-        groups: list[JsonValue] = [*_groups(call.fields)]
-        results: list[JsonValue] = []
-        for item_id in ids_of(call.fields, most=LARGEST_PAGE):
-            self._portal.items.get_own(item_id, call.user)
-            results.append({"itemId": item_id, "success": True, "notUnsharedFrom": groups})
-        return Answer({"results": results})
+        """Take several items away from groups, none of which has them; each has its own outcome."""
+        ids = ids_of(call.fields, most=LARGEST_PAGE)
+        return Answer({"results": [self._unshare_one(item_id, call.user, call.fields) for item_id in ids]})
+
+    def _unshare_one(self, item_id: str, user: User, fields: Mapping[str, str]) -> JsonValue:
+        try:
+            self._portal.items.get_own(item_id, user)
+        except InputError as error:
+            refusal = refusal_of(error)
+            return {"itemId": item_id, "success": False, **envelope(refusal.code, refusal.message)}
+        return {"itemId": item_id, "success": True, "notUnsharedFrom": [*_groups(fields)]}
 
     def _share(self, item_id: str, user: User, fields: Mapping[str, str]) -> None:
         access = _access(fields)
