@@ -111,6 +111,14 @@ def _flatten_service(value: object) -> object:
     return {**{name: text for name, text in named.items() if text}, **value}
 
 
+def _name_of_function(rule: JsonValue) -> str:
+    if isinstance(rule, str) and rule.strip():
+        rule = json.loads(rule) if rule.lstrip().startswith("{") else {"rasterFunction": rule}
+    if not isinstance(rule, dict) or not rule:
+        return ""
+    return str(rule.get("rasterFunction") or rule.get("name") or "without a name")
+
+
 class DataReference(_Composite):
     """A thing named by item id, URL, path or upload; `item_id` wins over `url`, `url` over `uri`."""
 
@@ -120,11 +128,24 @@ class DataReference(_Composite):
     upload_ids: tuple[str, ...] = Field(default=(), alias="itemIds")
     """Files that were sent to the toolbox's uploads (contract 5.6), or items."""
     service_token: str | None = Field(default=None, alias="serviceToken", repr=False)
+    rendering_rule: JsonValue = Field(default=None, alias="renderingRule", repr=False)
+    """A raster function over what is named; refused but for those that change nothing."""
+    function: JsonValue = Field(default=None, repr=False)
+    """The same, as clients write it for files (contract 6)."""
 
     @model_validator(mode="before")
     @classmethod
     def _take_a_service(cls, value: object) -> object:
         return _flatten_service(value)
+
+    @model_validator(mode="after")
+    def _asks_for_no_function(self) -> DataReference:
+        for rule in (self.rendering_rule, self.function):
+            name = _name_of_function(rule)
+            # Other pixels than the user sees would go into the model, and the result would look like one of his.
+            if name.lower() not in ("", "none", "identity"):
+                raise ValueError(f"raster function {name[:80]!r} is not applied here; give the raster without it")
+        return self
 
     @model_validator(mode="after")
     def _names_something(self) -> DataReference:

@@ -158,3 +158,20 @@ def test_web_mercator_may_be_written_out() -> None:
     wkt = 'PROJCS["WGS 84 / Pseudo-Mercator",EXTENSION["PROJ4","+proj=merc +nadgrids=@null +wktext +no_defs"]]'
 
     assert SpatialReference.model_validate({"wkt": wkt}).wkt == wkt
+
+
+@pytest.mark.parametrize("key", ["renderingRule", "function"])
+@pytest.mark.parametrize("rule", [{"rasterFunction": "NDVI"}, '{"rasterFunction": "NDVI"}', {"name": "NDVI"}, "NDVI"])
+def test_a_raster_function_is_refused_by_name_and_not_left_out(key, rule):
+    with pytest.raises(ValidationError, match="raster function 'NDVI' is not applied"):
+        TypeAdapter(RasterInput).validate_python({"url": "https://a/ImageServer", key: rule})
+
+
+@pytest.mark.parametrize("rule", [None, "", {}, {"rasterFunction": "None"}, "Identity"])
+def test_a_raster_function_that_changes_nothing_is_taken(rule):
+    given = {
+        "uri": "/rasterStores/s/a.tif",
+        "renderingRule": rule,
+        "mosaicRule": {"mosaicMethod": "esriMosaicNorthwest"},
+    }
+    assert TypeAdapter(RasterInput).validate_python(given).uri == "/rasterStores/s/a.tif"
