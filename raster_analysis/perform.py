@@ -98,7 +98,9 @@ def perform_all(tool: Tool[Any], form: dict[str, JsonValue], context: Context) -
         answer = perform(replace(task, phase=Phase.BLOCK, plan=plan, block=block), tools, part)
         results.append(_require(answer.result, task))
     last = replace(task, phase=Phase.FINISH, plan=plan, results=tuple(results))
-    return perform(last, tools, replace(context, report=Share(context.report, 0.95, 0.05))).outputs
+    outputs = perform(last, tools, replace(context, report=Share(context.report, 0.95, 0.05))).outputs
+    context.report.progress(1.0)
+    return outputs
 
 
 @dataclass(frozen=True, slots=True)

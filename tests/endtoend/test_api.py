@@ -184,6 +184,13 @@ def test_progress_never_goes_back_and_ends_at_one(raster, classifier, tmp_path):
     assert watcher.fractions[-1] == pytest.approx(1.0)
 
 
+def test_progress_of_features_ends_at_one_too(raster, detector, tmp_path):
+    watcher = Stopper(2.0)
+    raster_analysis.detect_objects(raster, detector, tmp_path / "out.gpkg", report=watcher)
+    assert watcher.fractions == sorted(watcher.fractions)
+    assert watcher.fractions[-1] == 1.0
+
+
 def test_an_output_is_replaced_only_when_asked(raster, classifier, detector, tmp_path):
     out = tmp_path / "out.gpkg"
     out.write_bytes(b"mine")
