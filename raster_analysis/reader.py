@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from raster_analysis.errors import JobError
 from raster_analysis.handle import Handle
+from raster_analysis.layers.parquet_copy import encode_parquet
 from raster_analysis.question import Answerer, Content, Question
 from raster_analysis.rasters.gdal_log import quiet_gdal
 from raster_analysis.rasters.image_questions import (
@@ -23,12 +24,15 @@ from raster_analysis.rasters.image_questions import (
 from raster_analysis.rest.feature_drawing import answer_feature_drawing
 from raster_analysis.rest.feature_questions import answer_feature_facts, answer_features
 
+PARQUET = "application/vnd.apache.parquet"
+
 Function = Callable[[Handle, dict[str, JsonValue]], Content]
 
 FUNCTIONS: Mapping[str, Function] = {
     "feature_drawing": answer_feature_drawing,
     "feature_facts": answer_feature_facts,
     "features": answer_features,
+    "features_parquet": lambda handle, _arguments: Content(encode_parquet(handle), PARQUET),
     "image_facts": answer_facts,
     "image_frame": answer_frame,
     "image": answer_image,

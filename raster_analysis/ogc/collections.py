@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from pydantic import JsonValue
 from starlette.responses import Response
@@ -16,10 +17,10 @@ from raster_analysis.ogc.item_query import LONGITUDE_LATITUDE, Bounds, read_quer
 from raster_analysis.ogc.links import Link, Links, link
 from raster_analysis.ogc.moments import spell_ms
 from raster_analysis.ogc.problem import Problem
-from raster_analysis.ogc.route import route
-from raster_analysis.ogc.schemas import GEOPACKAGE, GEOTIFF
+from raster_analysis.ogc.route import ANY, route
+from raster_analysis.ogc.schemas import GEOPACKAGE, GEOPARQUET, GEOTIFF
 from raster_analysis.portal.database import items
-from raster_analysis.portal.item import Item
+from raster_analysis.portal.item import Item, safe_name
 from raster_analysis.portal.items import Items
 from raster_analysis.portal.moment import now_ms
 from raster_analysis.portal.services import ServiceKind
@@ -61,6 +62,7 @@ class Collections:
         return [
             route("/collections", self.index, Policy.ANYONE),
             route(one, self.collection, Policy.ANYONE),
+            route(f"{one}/data.parquet", self.parquet, Policy.ANYONE, formats=ANY),
             route(f"{one}/items", self.items, Policy.ANYONE, queries=None, formats=features),
             route(f"{one}/items/{{feature}}", self.feature, Policy.ANYONE, formats=features),
         ]
@@ -110,6 +112,17 @@ class Collections:
             "links": [*self._page_links(call, found, query, matched)],
         }
         return self._answer(call, found, content, told)
+
+    def parquet(self, call: Call) -> Response:
+        """Return all features of a collection as GeoParquet, in the layer's own reference."""
+        found = self._find(call)
+        if found.layer["id"] != 0:
+            raise Problem(404, f"Collection {found.id} is no first layer; GeoParquet is made of those.")
+        content = self._sources.as_parquet(found.source)
+        name = safe_name(f"{found.source.name}.parquet")
+        return Response(
+            content.data, media_type=GEOPARQUET, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        )
 
     def feature(self, call: Call) -> Answer | Response:
         """Return one feature."""
@@ -182,6 +195,7 @@ class Collections:
             {**self._links.to("items", "collections", id, "items", title=title, type=HTML),
              "href": self._links.url("collections", id, "items", f="html")},
             self._data(item_id, GEOPACKAGE, title),
+            *self._parquet_links(id, title),
         ]  # fmt: skip
         return {
             "id": id,
@@ -191,6 +205,12 @@ class Collections:
             "crs": [_CRS84],
             "links": [*links],
         }
+
+    def _parquet_links(self, id: str, title: str) -> Sequence[Link]:
+        # pyarrow is an extra; a link that leads to a refusal helps nobody.
+        if "." in id or find_spec("pyarrow") is None:
+            return ()
+        return (link(self._links.url("collections", id, "data.parquet"), "enclosure", GEOPARQUET, title),)
 
     def _data(self, item_id: str, type: str, title: str) -> Link:
         return link(f"{self._links.base}/portal/sharing/rest/content/items/{item_id}/data", "enclosure", type, title)

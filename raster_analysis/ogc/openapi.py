@@ -12,6 +12,7 @@ from raster_analysis.ogc.descriptions import VERSION
 from raster_analysis.ogc.dialect import GEOJSON, HTML, JSON
 from raster_analysis.ogc.links import OPENAPI
 from raster_analysis.ogc.problem import PROBLEM_TYPE
+from raster_analysis.ogc.schemas import GEOPARQUET
 from raster_analysis.ogc.status import STATUSES
 
 Part = dict[str, Any]
@@ -168,6 +169,11 @@ def _data() -> Part:
         "/collections/{collectionId}": {
             "get": _read("describeCollection", "Data", "One collection", _document("collection"), collection)
         },
+        "/collections/{collectionId}/data.parquet": {
+            "get": _read(
+                "getParquet", "Data", "All features of a collection as GeoParquet", _binary(GEOPARQUET), collection
+            )
+        },
         "/collections/{collectionId}/items": {"get": items},
         "/collections/{collectionId}/items/{featureId}": {"get": feature},
     }
@@ -197,6 +203,10 @@ def _read(
 def _document(schema: str, media_type: str = JSON, *, page: bool = True) -> Part:
     content: Part = {media_type: {"schema": ref(schema)}}
     return content | {HTML: {"schema": {"type": "string"}}} if page else content
+
+
+def _binary(media_type: str) -> Part:
+    return {media_type: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _any_result() -> Part:

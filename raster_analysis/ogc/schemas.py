@@ -14,6 +14,7 @@ Schema = dict[str, Any]
 
 GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOPACKAGE = "application/geopackage+sqlite3"
+GEOPARQUET = "application/vnd.apache.parquet"
 _OBJECT: Schema = {"type": "object"}
 _TEXT: Schema = {"type": "string"}
 _URI: Schema = {"type": "string", "format": "uri"}

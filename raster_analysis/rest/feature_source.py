@@ -81,6 +81,10 @@ class FeatureSources:
         """Return a reader's answer to a query."""
         return self._readers.ask(Question("features", source.file, _REQUEST.dump_python(request, mode="json")))
 
+    def as_parquet(self, source: FeatureSource) -> Content:
+        """Return the features of the first layer as GeoParquet."""
+        return self._readers.ask(Question("features_parquet", source.file))
+
 
 def _handle(path: Path, title: str) -> Handle:
     if path.suffix.lower() != ".gpkg":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyproj
 import pytest
 import shapely
 from caller import Caller
 from published import COUNT, objects
+
+from raster_analysis.layers import parquet_copy
 
 TO_DEGREES = pyproj.Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
 ITEMS = "/collections/objects/items"
@@ -57,8 +61,30 @@ def test_a_collection_tells_its_extent_and_where_its_file_is(ann: Caller) -> Non
     assert collection["itemType"] == "feature"
     assert collection["extent"]["spatial"]["bbox"][0] == pytest.approx(bounds, abs=1e-6)
     assert [link["type"] for link in collection["links"] if link["rel"] == "enclosure"] == [
-        "application/geopackage+sqlite3"
+        "application/geopackage+sqlite3",
+        "application/vnd.apache.parquet",
     ]
+
+
+def test_a_collection_comes_as_geoparquet_in_its_own_reference(ann: Caller, carl: Caller) -> None:
+    links = ann.get("/collections/objects").json()["links"]
+    link = next(link for link in links if link["type"] == "application/vnd.apache.parquet")
+    path = link["href"].partition("/ogc")[2]
+    answer = ann.send("GET", path)
+    table = geopandas.read_parquet(BytesIO(answer.content))
+
+    assert answer.headers["content-type"] == link["type"]
+    assert table.crs == "EPSG:32633"
+    assert shapely.equals(table.geometry.to_numpy(), objects().geometries).all()
+    assert table["Number"].tolist() == list(range(COUNT))
+    assert carl.send("GET", path).status_code == 404
+
+
+def test_a_layer_too_large_for_geoparquet_is_refused_with_figures(ann: Caller, monkeypatch: Any) -> None:
+    monkeypatch.setattr(parquet_copy, "LARGEST_SOURCE_BYTES", 1000)
+    answer = ann.send("GET", "/collections/objects/data.parquet")
+    assert answer.status_code == 400
+    assert "up to 1,000: download the GeoPackage" in answer.text
 
 
 def test_items_are_geojson_in_degrees(ann: Caller) -> None:
