@@ -61,7 +61,7 @@ def _is_remote(handle: Handle) -> bool:
 
 def _fetch(handle: Handle, wanted: Wanted, context: Context) -> Handle:
     """Return a local copy; of a collection without those that lie outside of what is processed."""
-    images = _require_images(context)
+    images = _require_images(context, wanted.name)
     folder = context.folder.parent / "inputs"
     if not handle.members:
         return images.fetch(handle, wanted, folder, context.report)
@@ -78,9 +78,9 @@ def _fetch(handle: Handle, wanted: Wanted, context: Context) -> Handle:
     return members[0] if len(members) == 1 else replace(handle, members=tuple(members))
 
 
-def _require_images(context: Context) -> Images:
+def _require_images(context: Context, wire_name: str) -> Images:
     if context.images is None:
-        raise RasterError("image services of other servers cannot be read here")
+        raise RasterError(f"{wire_name}: image services of other servers cannot be read here")
     return context.images
 
 

@@ -183,4 +183,5 @@ def _head(path: Path, title: str) -> bytes:
 
 def _shorten(text: str) -> str:
     shown = repr(text)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    # Of a path the end tells more than the folders that it begins with.
+    return shown if len(shown) <= 80 else f"{shown[:20]}...{shown[-57:]}"

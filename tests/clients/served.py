@@ -52,6 +52,11 @@ def run_jobs(server: LiveServer) -> Results:
     return Results(server, objects, client.run("ClassifyPixelsUsingDeepLearning", landcover)["outRaster"])
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a program that knows nothing of ours: tests in this process may have pinned GDAL's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("GDAL_", "CPL_", "OGR_"))}
+
+
 def find_program(name: str) -> str:
     """Return a client's program; without it the test is skipped, and fails where everything is to be tested."""
     found = shutil.which(name)

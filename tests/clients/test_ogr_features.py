@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pyogrio
 import pytest
 import shapely
 from live_server import LiveServer, add_users
-from served import find_program
+from served import clean_environment, find_program
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "rest"))
 
@@ -74,7 +73,7 @@ def expected(served: Served) -> dict[str, Any]:
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=clean_environment())
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -114,7 +113,7 @@ def test_the_gdal_of_the_wheel_reads_the_layer(
     # In a process of its own: the environment of this one bars GDAL from the network.
     prefix = "ESRIJSON:" if format == "json" else "GeoJSON:"
     source = prefix + served.url(f=format, resultRecordCount="2000", orderByFields="OBJECTID")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GDAL_", "CPL_", "OGR_"))}
+    environment = clean_environment()
     command = [sys.executable, "-c", READ, source]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=tmp_path

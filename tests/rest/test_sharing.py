@@ -419,3 +419,5 @@ def test_the_data_of_a_service_is_a_file_for_people_and_empty_for_layer_settings
     # What is in the file is the layers' business; that it is there is told to those who may read it.
     assert "inaccessible" not in client.get(path, params={"f": "json"}, headers=alice).text
     assert client.get(path, params={"f": "json"}).json()["error"]["code"] == 400
+    # Other tests walk through every service there is.
+    items.delete(made["itemId"], user)
