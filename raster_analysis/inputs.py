@@ -14,51 +14,22 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     field_validator,
     model_validator,
 )
 
-_ITEM_ID = re.compile(r"[0-9a-f]{32}")
-_LAYER_TEXT = re.compile(r'^<\w+ url:"([^"]+)">$')
+from raster_analysis.composite import Composite, parse_composite
+
 _FILES_IN_WKT = re.compile(r"PARAMETERFILE|GRIDS|\+\s*(?:file|grid|model|init)\s*=", re.IGNORECASE)
 """PROJ opens whatever file a reference names as its shifts: paths of the server are nobody's to write."""
 _NO_GRIDS = "+nadgrids=@null"
 """What Web Mercator has in many texts; it names no file."""
 
 
-def parse_composite(value: object) -> object:
-    """Return the object in JSON text, `{"itemId"|"url"|"uri": ...}` for bare text, and anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if not text:
-        return None
-    if text.startswith(("{", "[")):
-        return _parse_json(text)
-    if _ITEM_ID.fullmatch(text):
-        return {"itemId": text}
-    layer = _LAYER_TEXT.match(text)
-    text = layer[1] if layer else text
-    return {"url": text} if re.match(r"https?://", text, re.IGNORECASE) else {"uri": text}
-
-
-def _parse_json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg} at character {error.pos + 1}") from None
-
-
-class _Composite(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-class SpatialReference(_Composite):
+class SpatialReference(Composite):
     """An Esri spatial reference: `{"wkid"}`, `{"latestWkid"}` or `{"wkt"}`."""
 
     wkid: int | None = None
@@ -83,7 +54,7 @@ class SpatialReference(_Composite):
         return value
 
 
-class Extent(_Composite):
+class Extent(Composite):
     """A rectangle in its own spatial reference (the raster's when none is given)."""
 
     xmin: float
@@ -119,7 +90,7 @@ def _name_of_function(rule: JsonValue) -> str:
     return str(rule.get("rasterFunction") or rule.get("name") or "without a name")
 
 
-class DataReference(_Composite):
+class DataReference(Composite):
     """A thing named by item id, URL, path or upload; `item_id` wins over `url`, `url` over `uri`."""
 
     item_id: str | None = Field(default=None, alias="itemId")
@@ -206,7 +177,7 @@ class FeatureReference(DataReference):
         return self.collection is not None or super()._is_named
 
 
-class ModelReference(_Composite):
+class ModelReference(Composite):
     """A model named by item id, URL, path or upload, or its definition written out."""
 
     item_id: str | None = Field(default=None, alias="itemId")
@@ -224,21 +195,21 @@ class ModelReference(_Composite):
         return value
 
 
-class ServiceProperties(_Composite):
+class ServiceProperties(Composite):
     """The service that a result goes into."""
 
     name: str | None = None
     service_url: str | None = Field(default=None, alias="serviceUrl")
 
 
-class ItemProperties(_Composite):
+class ItemProperties(Composite):
     """The portal item that a result goes into."""
 
     item_id: str | None = Field(default=None, alias="itemId")
     folder_id: str | None = Field(default=None, alias="folderId")
 
 
-class OutputTarget(_Composite):
+class OutputTarget(Composite):
     """Where a result goes: a new name, a service created beforehand, or an existing item."""
 
     service: ServiceProperties = Field(default=ServiceProperties(), alias="serviceProperties")
@@ -322,7 +293,7 @@ _MAP_UNITS = ("", "unknown", "esriunknownunits", "meters", "esrimeters")
 CellSize = Annotated[float, BeforeValidator(_plain_size), Field(gt=0, allow_inf_nan=False)]
 
 
-class ProcessingContext(_Composite):
+class ProcessingContext(Composite):
     """The `context` parameter: where and how to process (geoprocessing environments)."""
 
     extent: Extent | None = None

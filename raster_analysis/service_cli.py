@@ -17,8 +17,8 @@ from urllib.parse import quote
 import click
 
 from raster_analysis.app import Rooms, open_rooms, serve
+from raster_analysis.composite import parse_composite
 from raster_analysis.errors import AccessError, ParameterError
-from raster_analysis.inputs import parse_composite
 from raster_analysis.jobs.job import Job, JobStatus
 from raster_analysis.portal.portal import Portal
 from raster_analysis.portal.portal import Settings as PortalSettings

@@ -22,6 +22,7 @@ RANKS: list[set[str]] = [
         "pixels",
         "detections",
         "handle",
+        "composite",
         "inputs",
         "model_info",
         "seams",

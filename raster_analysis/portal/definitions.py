@@ -15,8 +15,9 @@ from pydantic import JsonValue, ValidationError
 from dlpk.errors import DlpkError
 from dlpk.extraction import PARTIAL_PREFIX
 from dlpk.weights import identify_path
+from raster_analysis.composite import parse_composite
 from raster_analysis.errors import InputError, ModelError
-from raster_analysis.inputs import DataReference, parse_composite
+from raster_analysis.inputs import DataReference
 from raster_analysis.portal.item import PACKAGE_TYPE, Item, safe_name
 from raster_analysis.portal.items import Items
 from raster_analysis.portal.packages import Packages

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from raster_analysis.composite import parse_composite
 from raster_analysis.errors import AccessError
 from raster_analysis.handle import Handle
-from raster_analysis.inputs import parse_composite
 from raster_analysis.portal.items import Items
 from raster_analysis.portal.services import ServiceKind, ServiceName, Services
 from raster_analysis.portal.stores import Stores
