@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, JsonValue, ValidationError
 
+from raster_analysis.composite import parse_composite
 from raster_analysis.errors import ParameterError
 from raster_analysis.inputs import (
     CellSize,
@@ -14,7 +15,6 @@ from raster_analysis.inputs import (
     OutputName,
     ProcessingContext,
     RasterInput,
-    parse_composite,
 )
 from raster_analysis.seams import ContextLayers, Resampling
 from raster_analysis.tool import Context, Kind, Output, OutputInfo, Parameters, Tool, parameter
