@@ -189,20 +189,23 @@ def list_endpoints(rooms: Rooms, urls: Urls, answers: Mapping[int, int]) -> list
         ImageServer(images, portal.users, urls, TicketOffice(secrets.token_bytes(32), time.time)),
         FeatureServer(features),
     )
+    toolbox = (
+        ToolboxInfo(),
+        UploadRoutes(portal.input_uploads, portal.uploads.limit),
+        GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls, lambda job: _input_of(rooms, job)),
+    )
     services = (
         Login(doors, urls),
         OAuth(doors, urls, time.time),
         Directory(urls, portal.items),
         Home(portal, urls),
         DataStores(portal.stores),
-        ToolboxInfo(),
-        UploadRoutes(portal.input_uploads, portal.uploads.limit),
-        GPServer(rooms.dispatcher.tools, rooms.dispatcher, urls, lambda job: _input_of(rooms, job)),
         Health(_checks(rooms), lambda: _gauges(rooms, answers)),
     )
     read = reading(endpoint for layer in layers for endpoint in layer.endpoints())
-    own = [endpoint for service in services for endpoint in service.endpoints()]
-    return [*read, *own, *sharing_endpoints(portal, urls), *_ogc(rooms, urls, features)]
+    polled, own = ([endpoint for each in group for endpoint in each.endpoints()] for group in (toolbox, services))
+    # Routes are tried in order: polls, which a server answers most, come first.
+    return [*polled, *read, *own, *sharing_endpoints(portal, urls), *_ogc(rooms, urls, features)]
 
 
 def _ogc(rooms: Rooms, urls: Urls, features: FeatureSources) -> list[Endpoint]:

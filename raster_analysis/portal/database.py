@@ -37,6 +37,8 @@ SCHEMA_VERSION = 2
 """2: items have type keywords, a thumbnail and a protection; thumbnails; arrivals."""
 # Longer than any transaction here; a command beside the server may hold the lock for a moment.
 _BUSY_TIMEOUT_MS = 30_000
+_CONNECTIONS = 80
+"""Above the threads that work behind routes: 40 of them for all, and lines of their own for what waits."""
 
 metadata = MetaData()
 
@@ -215,7 +217,8 @@ def fold(text: str) -> str:
 
 
 def _create_engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    # One for every thread that answers requests: what is above the pool's size is opened and closed at each request.
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, pool_size=_CONNECTIONS)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine

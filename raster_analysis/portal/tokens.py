@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, field
+from threading import Lock
 
 from sqlalchemy import delete, select
 
@@ -48,6 +49,7 @@ class Tokens:
         self._users = users
         self._clock = clock
         self._known: dict[str, _Known] = {}
+        self._looking = Lock()
 
     def issue(self, user: str, lifetime_s: int) -> Token:
         """Return a new token for a user; lifetimes are cut at two weeks."""
@@ -67,10 +69,15 @@ class Tokens:
         """Return the user a token stands for; raises InvalidToken when it is unknown, expired or revoked."""
         digest, now = _digest(value), self._clock()
         known = self._known.get(digest)
-        if known is None or known.until_ms < now:
-            name, expires_ms = self._find(value)
-            known = _Known(self._users.get(name), min(now + TRUST_MS, expires_ms + GRACE_MS))
-            self._remember(digest, known)
+        if known is not None and known.until_ms >= now:
+            return known.user
+        # One looks, the others wait for what it finds: hundreds of polls with one token arrive at once.
+        with self._looking:
+            known = self._known.get(digest)
+            if known is None or known.until_ms < now:
+                name, expires_ms = self._find(value)
+                known = _Known(self._users.get(name), min(now + TRUST_MS, expires_ms + GRACE_MS))
+                self._remember(digest, known)
         return known.user
 
     def expires_ms(self, value: str) -> int:
