@@ -49,7 +49,7 @@ def known(ann: Caller, rooms: Rooms) -> dict[str, str]:
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_answers_are_as_the_definition_says(
+def test_A17_answers_are_as_the_definition_says(
     client: TestClient, token: dict[str, str], known: dict[str, str], label: str, mode: GenerationMode
 ) -> None:
     @settings(
