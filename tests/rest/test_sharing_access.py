@@ -64,6 +64,7 @@ def test_services_are_read_by_those_they_are_for_and_nobody_else(
             refused = "inaccessible" in askers[reader].get(path).text
             assert refused is not allowed, (reader, path)
         assert (name in askers[reader].get("/arcgis/rest/services/Hosted").text) is allowed, reader
+    items.delete(made["itemId"], alice)
 
 
 @pytest.mark.parametrize("way", ["share", "shareItems", "items/{id}/share"])
